@@ -1,0 +1,128 @@
+"""The values that pass between cameras, policy and control loop: numpy in, numpy out."""
+
+import dataclasses
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+from typing import Protocol
+
+import numpy as np
+
+from octo_ros.array_typing import Bool
+from octo_ros.array_typing import Float
+from octo_ros.array_typing import UInt8
+
+
+@dataclasses.dataclass(frozen=True)
+class PolicySpec:
+    """What a policy wants to see and what it gives.
+
+    Attributes:
+        image_sizes: observation key (`image_primary`) to (height, width) [pixel], in the order
+            of the checkpoint's tokenizers.
+        goal_keys: keys of goal images that the policy uses.
+        uses_language: True when there is a language tokenizer.
+        proprio_dim: length of the proprio vector, or 0 when there is none.
+        window: number of history steps the policy was trained with.
+        max_window: largest window it accepts.
+        action_horizon: steps in a chunk.
+        action_dim: numbers in one action after cutting to the embodiment's statistics.
+    """
+
+    image_sizes: Mapping[str, tuple[int, int]]
+    goal_keys: tuple[str, ...]
+    uses_language: bool
+    proprio_dim: int
+    window: int
+    max_window: int
+    action_horizon: int
+    action_dim: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """One policy step of observation, ready for the model.
+
+    Attributes:
+        stamp_ns: stamp of the observation [ns]; the chunk computed from it is placed by it.
+        images: observation key to uint8 image of the size in `PolicySpec.image_sizes`. A key
+            whose camera had nothing to give is absent (it is padded and masked).
+        proprio: raw proprio vector (not normalised), or None.
+    """
+
+    stamp_ns: int
+    images: Mapping[str, UInt8[np.ndarray, 'ih iw 3']]
+    proprio: Float[np.ndarray, 'p'] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """A history of frames, oldest first, padded to the policy's window.
+
+    Attributes:
+        frames: exactly `window` frames; the oldest is repeated at the front while the history
+            is not full yet.
+        timestep_pad_mask: True = real, False = a repeated frame.
+    """
+
+    frames: Sequence[Frame]
+    timestep_pad_mask: Bool[np.ndarray, 't']
+
+    @property
+    def stamp_ns(self) -> int:
+        """Stamp of the newest frame [ns]."""
+        return self.frames[-1].stamp_ns
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What the robot is asked to do: text, goal images or both.
+
+    Attributes:
+        text: the instruction, or None.
+        goals: goal images by observation key, uint8 of any size (resized by the policy).
+    """
+
+    text: str | None = None
+    goals: Mapping[str, UInt8[np.ndarray, 'ih iw 3']] = dataclasses.field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        """True when nothing is asked for."""
+        return self.text is None and not self.goals
+
+
+@dataclasses.dataclass(frozen=True)
+class Inference:
+    """One answer of the policy.
+
+    Attributes:
+        actions: un-normalised action chunk.
+        timings_s: wall time of each stage by name (`preprocess`, `model`) [s].
+    """
+
+    actions: Float[np.ndarray, 'ah ad']
+    timings_s: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+class Policy(Protocol):
+    """What the control loop, the node and the replay need of a policy."""
+
+    spec: PolicySpec
+
+    def prepare(self, image_keys: Sequence[str], *, window: int, proprio: bool = False,
+                progress: Callable[[str], Any] | None = None) -> None:
+        """Compiles and warms up for the mapped cameras. Raises OctoError when they do not fit."""
+
+    def check_task(self, task: Task) -> list[str]:
+        """Raises TaskError for a task that cannot be used; returns messages on what is padded."""
+
+    def encode_task(self, task: Task) -> Any:
+        """Encodes a task once; the result goes into `infer`. Cached by content."""
+
+    def infer(self, window: Window, task: Any) -> Inference:
+        """Runs the model on a window of frames with a fresh random key."""
+
+    def reset(self, seed: int | None = None) -> None:
+        """Restarts the stream of random keys."""
