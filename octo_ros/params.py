@@ -20,6 +20,7 @@ from octo_ros.errors import closest
 
 _T = TypeVar('_T')
 _RULES = 'octo_ros.rules'
+_TYPE_WORDS = {int: 'whole number', float: 'number', bool: 'boolean', str: 'string'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,8 +195,8 @@ def _scalar(leaf: Parameter, wanted: type, value: Any, source: str) -> Any:
 
 
 def _type_error(leaf: Parameter, value: Any, source: str) -> ParameterError:
-    wanted = getattr(leaf.type, '__name__', str(leaf.type))
+    wanted = _TYPE_WORDS.get(leaf.type, str(leaf.type))
     if typing.get_origin(leaf.type) is tuple:
-        wanted = f'list of {typing.get_args(leaf.type)[0].__name__}'
+        wanted = 'list, each item a ' + _TYPE_WORDS[typing.get_args(leaf.type)[0]]
     return ParameterError(
         f"{source}: '{leaf.name}' must be a {wanted}, got {type(value).__name__} {value!r}")
