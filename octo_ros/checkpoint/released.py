@@ -1,0 +1,201 @@
+"""Reads checkpoints in the layout in which Octo was released.
+
+A checkpoint is a folder: `config.json` (the training config; `model` and `text_processor` count),
+`example_batch.msgpack` (one batch of size 1, whose shapes are the model's inputs),
+`dataset_statistics.json` (by dataset, or flat after fine-tuning) and one folder per saved step.
+A checkpoint is data: nothing in it names code that gets imported.
+"""
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from octo_ros.checkpoint import hub
+from octo_ros.checkpoint import legacy
+from octo_ros.checkpoint import msgpack_tree
+from octo_ros.checkpoint.merge import flatten
+from octo_ros.checkpoint.orbax_folder import is_orbax_folder
+from octo_ros.checkpoint.orbax_folder import read_orbax
+from octo_ros.checkpoint.save import CONFIG
+from octo_ros.checkpoint.save import EXAMPLE_BATCH
+from octo_ros.checkpoint.save import ITEM
+from octo_ros.checkpoint.save import PARAMETERS
+from octo_ros.checkpoint.save import STATISTICS
+from octo_ros.errors import CheckpointError
+
+_BATCH_ENTRIES = ('observation', 'task', 'action')
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint holds, under today's names.
+
+    Attributes:
+        path: the local folder.
+        step: the step whose parameters were read.
+        config: the training config.
+        example_batch: one batch of size 1, numpy arrays.
+        dataset_statistics: numbers as float64 arrays, masks as bool arrays; empty when there is
+            no such file.
+        params: parameter tree in device memory.
+        parameter_file: where the parameters came from, for error messages.
+    """
+
+    path: Path
+    step: int
+    config: dict[str, Any]
+    example_batch: dict[str, Any]
+    dataset_statistics: dict[str, Any]
+    params: dict[str, Any]
+    parameter_file: Path
+
+
+def load(
+    path_or_hf: str | Path, step: int | None = None, *, revision: str | None = None,
+) -> Checkpoint:
+    """Loads a checkpoint; parameters go to the default device one array at a time.
+
+    Args:
+        path_or_hf: a folder, or `hf://owner/name[@revision]`.
+        step: the step to read; None takes the latest.
+        revision: branch, tag or commit on the hub.
+
+    Raises:
+        CheckpointError: a file is missing, damaged or not what it must be.
+    """
+    root = locate(path_or_hf, step, revision=revision)
+    config = read_config(root)
+    batch = _read_example_batch(root / EXAMPLE_BATCH)
+    statistics = read_statistics(root)
+    chosen = _choose_step(root, step)
+    item = _find_item(root / str(chosen))
+    params, file = _read_params(item)
+    return Checkpoint(root, chosen, config, batch, statistics, params, file)
+
+
+def locate(
+    path_or_hf: str | Path, step: int | None = None, *, revision: str | None = None,
+) -> Path:
+    """Returns the local folder of a checkpoint, fetching it from the hub when it is an `hf://`."""
+    text = str(path_or_hf)
+    if text.startswith(hub.PREFIX):
+        return hub.download(hub.parse(text, revision), step)
+    root = Path(path_or_hf).expanduser()
+    if revision is not None:
+        raise CheckpointError(
+            f"revision='{revision}' must go with a checkpoint on the hub, got the folder {root}")
+    if not root.is_dir():
+        hint = f'; a checkpoint on the hub is written {hub.PREFIX}{text}' if (
+            re.fullmatch(r'[\w.-]+/[\w.-]+', text)) else ''
+        raise CheckpointError(f'{root}: must be a checkpoint folder, there is none{hint}')
+    return root
+
+
+def read_config(root: Path) -> dict[str, Any]:
+    """Reads config.json of a checkpoint folder, under today's names."""
+    config = _read_json(root / CONFIG, _folder_hint(root))
+    if not isinstance(config.get('model'), dict):
+        raise CheckpointError(
+            f"{root / CONFIG}: must hold an entry 'model', got {', '.join(config) or 'nothing'}; "
+            'this is not the config of an Octo checkpoint')
+    return legacy.update_config(config)
+
+
+def read_statistics(root: Path) -> dict[str, Any]:
+    """Reads dataset_statistics.json as arrays; an absent file gives an empty dict."""
+    file = root / STATISTICS
+    return _to_arrays(_read_json(file), file) if file.is_file() else {}
+
+
+def _read_example_batch(file: Path) -> dict[str, Any]:
+    batch = legacy.update_example_batch(msgpack_tree.read_tree(file))
+    lacking = [name for name in _BATCH_ENTRIES if name not in batch]
+    if lacking:
+        raise CheckpointError(
+            f"{file}: must hold {', '.join(_BATCH_ENTRIES)}; "
+            f"{', '.join(lacking)} is missing, found {', '.join(batch) or 'nothing'}")
+    return batch
+
+
+def _choose_step(root: Path, step: int | None) -> int:
+    steps = sorted(
+        int(folder.name) for folder in root.iterdir()
+        if re.fullmatch(r'\d+', folder.name) and folder.is_dir())
+    if not steps:
+        found = ', '.join(sorted(entry.name for entry in root.iterdir())) or 'nothing'
+        raise CheckpointError(
+            f'{root}: must hold a folder per saved step, named by its number, found {found}; '
+            'the parameters are missing, copy or download the checkpoint again')
+    if step is not None and step not in steps:
+        raise CheckpointError(
+            f"{root}: has no step {step}; the steps there are {', '.join(map(str, steps))}")
+    return steps[-1] if step is None else step
+
+
+def _find_item(folder: Path) -> Path:
+    """Returns the folder with the parameters: `default`, or under another name of Orbax' items."""
+    for item in (folder / ITEM, folder, *sorted(folder.iterdir())):
+        if item.is_dir() and ((item / PARAMETERS).is_file() or is_orbax_folder(item)):
+            return item
+    found = ', '.join(sorted(entry.name for entry in folder.iterdir())) or 'nothing'
+    raise CheckpointError(
+        f'{folder}: must hold {ITEM}/{PARAMETERS} or an Orbax folder, found {found}; '
+        'copy or download this step again')
+
+
+def _read_params(item: Path) -> tuple[dict[str, Any], Path]:
+    if is_orbax_folder(item):
+        file = item
+        params = read_orbax(item)
+    else:
+        file = item / PARAMETERS
+        params = msgpack_tree.read_tree(file, msgpack_tree.to_device)
+    if set(params) == {'params'}:
+        params = params['params']
+    for path, leaf in flatten(params).items():
+        if not hasattr(leaf, 'dtype'):
+            raise CheckpointError(
+                f'{file}: {path} must be an array, got {type(leaf).__name__} {str(leaf)[:80]!r}; '
+                'arrays that lie elsewhere are missing, copy the whole step folder')
+    return params, file
+
+
+def _folder_hint(root: Path) -> str:
+    if root.name.isdigit() and (root.parent / CONFIG).is_file():
+        return f'this is the folder of one step: give {root.parent} and step={root.name}'
+    return 'give the folder that holds config.json, or copy or download the checkpoint again'
+
+
+def _read_json(file: Path, hint: str = 'copy or download it again') -> dict[str, Any]:
+    try:
+        tree = json.loads(file.read_text(encoding='utf-8'))
+    except OSError as error:
+        raise CheckpointError(f'{file}: cannot be read ({error.strerror}); {hint}') from error
+    except ValueError as error:
+        raise CheckpointError(
+            f'{file}: must be JSON, but it is damaged ({error}); copy or download it again'
+        ) from error
+    if not isinstance(tree, dict):
+        raise CheckpointError(f'{file}: must hold a JSON object, got {type(tree).__name__}')
+    return tree
+
+
+def _to_arrays(tree: Mapping[str, Any], file: Path, prefix: str = '') -> dict[str, Any]:
+    arrays: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            arrays[key] = _to_arrays(value, file, f'{prefix}{key}.')
+        elif isinstance(value, list):
+            try:
+                arrays[key] = np.array(value, bool if key == 'mask' else np.float64)
+            except (TypeError, ValueError) as error:
+                raise CheckpointError(
+                    f'{file}: {prefix}{key} must be a list of numbers ({error})') from error
+        else:
+            arrays[key] = value
+    return arrays

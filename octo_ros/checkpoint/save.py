@@ -1,0 +1,121 @@
+"""Writes checkpoints in the released layout, so that Octo's own code can load them.
+
+`<path>/config.json`, `example_batch.msgpack` and `dataset_statistics.json` are written once;
+every step adds `<path>/<step>/default/` with `checkpoint` (all parameters in one msgpack file)
+and `_METADATA` (what Orbax 0.4 writes beside it).
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from octo_ros.checkpoint import msgpack_tree
+from octo_ros.errors import CheckpointError
+
+CONFIG = 'config.json'
+EXAMPLE_BATCH = 'example_batch.msgpack'
+STATISTICS = 'dataset_statistics.json'
+ITEM = 'default'
+PARAMETERS = 'checkpoint'
+
+_DICT_KEY = 2  # Orbax' number for a key of a dict
+
+
+def save_checkpoint(
+    path: Path | str,
+    step: int,
+    *,
+    params: Mapping[str, Any],
+    config: Mapping[str, Any],
+    example_batch: Mapping[str, Any],
+    dataset_statistics: Mapping[str, Any] | None = None,
+) -> Path:
+    """Adds one step to a checkpoint folder, making the folder when there is none.
+
+    A step appears whole or not at all: it is written beside its place and then renamed.
+
+    Args:
+        path: the checkpoint folder.
+        step: training step, the name of the step's folder.
+        params: parameter tree; device arrays come to the host one at a time.
+        config: the training config, as in a loaded checkpoint.
+        example_batch: one batch of size 1.
+        dataset_statistics: statistics, nested by dataset or flat.
+
+    Returns:
+        The step's folder.
+
+    Raises:
+        CheckpointError: the step is there already, or cannot be written.
+    """
+    root = Path(path).expanduser()
+    folder = root / str(step)
+    if step < 0 or folder.exists():
+        raise CheckpointError(
+            f'{folder}: must be a new step, not negative and not there yet; '
+            'choose another step or remove this one')
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        _once(root / CONFIG, lambda file: file.write_text(json.dumps(config)))
+        _once(root / EXAMPLE_BATCH, lambda file: msgpack_tree.write_tree(file, example_batch))
+        if dataset_statistics is not None:
+            text = json.dumps(_to_lists(dataset_statistics))
+            _once(root / STATISTICS, lambda file: file.write_text(text))
+        _write_step(folder, params)
+    except OSError as error:
+        raise CheckpointError(
+            f'{error.filename or root}: cannot be written ({error.strerror}); '
+            'give a folder with room that may be written to') from error
+    return folder
+
+
+def _write_step(folder: Path, params: Mapping[str, Any]) -> None:
+    partial = Path(tempfile.mkdtemp(prefix=f'{folder.name}.partial-', dir=folder.parent))
+    try:
+        partial.chmod(0o755)
+        item = partial / ITEM
+        item.mkdir()
+        msgpack_tree.write_tree(item / PARAMETERS, params)
+        (item / '_METADATA').write_text(json.dumps({'tree_metadata': _tree_metadata(params)}))
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _once(file: Path, write: Callable[[Path], Any]) -> None:
+    """Writes a file that is not there yet, so that a crash leaves none rather than half."""
+    if file.exists():
+        return
+    partial = file.with_name(f'{file.name}.partial-{os.getpid()}')
+    try:
+        write(partial)
+        partial.rename(file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _tree_metadata(params: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for key, value in params.items():
+        path = (*prefix, key)
+        if isinstance(value, Mapping):
+            leaves.update(_tree_metadata(value, path))
+        else:
+            leaves[str(path)] = {
+                'key_metadata': [{'key': part, 'key_type': _DICT_KEY} for part in path],
+                'value_metadata': {'value_type': 'jax.Array', 'skip_deserialize': True}}
+    return leaves
+
+
+def _to_lists(tree: Any) -> Any:
+    if isinstance(tree, Mapping):
+        return {key: _to_lists(value) for key, value in tree.items()}
+    return np.asarray(tree).tolist() if hasattr(tree, 'tolist') else tree
