@@ -1,0 +1,141 @@
+"""Between the model's numbers and the robot's, by the statistics of the training data.
+
+A checkpoint carries statistics per dataset (`bridge_dataset: {action: ..., proprio: ...}`), a
+fine-tuned one those of its only dataset without the name. Where `mask` is False (grippers,
+mostly) the numbers were never normalised.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from octo_ros.array_typing import Array
+from octo_ros.array_typing import Float
+from octo_ros.errors import ParameterError
+from octo_ros.errors import closest
+
+NORMALIZATION_TYPES = ('normal', 'bounds')
+_EPSILON = 1e-8
+
+
+def select_statistics(
+    dataset_statistics: Mapping[str, Any], key: str | None = None
+) -> Mapping[str, Any]:
+    """Returns the statistics of one dataset: a mapping with `action` and perhaps `proprio`.
+
+    Args:
+        dataset_statistics: of a checkpoint, by dataset name or those of its only dataset.
+        key: name of the dataset; empty or None where there is only one.
+
+    Raises:
+        ParameterError: the key is unknown, or missing where there are several datasets.
+    """
+    if 'action' in dataset_statistics:
+        return dataset_statistics
+    names = [name for name, entry in dataset_statistics.items() if _is_dataset(entry)]
+    if not names:
+        raise ParameterError(
+            'The checkpoint holds no action statistics, so its actions cannot be un-normalised; '
+            'add them to its dataset_statistics.json')
+    listed = ', '.join(names)
+    if key and key not in names:
+        raise ParameterError(
+            f"'statistics_key' must be one of {listed}, got '{key}'{closest(key, names)}")
+    if not key and len(names) > 1:
+        raise ParameterError(
+            f"'statistics_key' must name one of the checkpoint's {len(names)} datasets, got "
+            f'nothing; set it to one of {listed}')
+    return dataset_statistics[key or names[0]]
+
+
+def affine(
+    statistics: Mapping[str, Any], kind: str = 'normal'
+) -> tuple[Float[np.ndarray, 'ad'], Float[np.ndarray, 'ad']]:
+    """Returns scale and offset with `real = normalised * scale + offset`, as float64.
+
+    Args:
+        statistics: the `action` entry of a dataset: lists or arrays `mean` and `std`, or `p01` and
+            `p99`, and optionally `mask`.
+        kind: 'normal' (zero mean, unit deviation) or 'bounds' (p01..p99 is -1..1).
+
+    Raises:
+        ParameterError: the kind is unknown, or the statistics lack what it takes.
+    """
+    if kind not in NORMALIZATION_TYPES:
+        raise ParameterError(
+            f"'normalization_type' must be one of {', '.join(NORMALIZATION_TYPES)}, got "
+            f"'{kind}'{closest(kind, NORMALIZATION_TYPES)}")
+    first, second = (
+        _entry(statistics, name) for name in {'normal': ('mean', 'std'),
+                                              'bounds': ('p01', 'p99')}[kind])
+    mask = np.asarray(statistics.get('mask', np.ones(len(first), bool)), bool)
+    if not len(first) == len(second) == len(mask):
+        raise ParameterError(
+            f'The action statistics must have one length, got {len(first)}, {len(second)} and '
+            f'a mask of {len(mask)}; correct dataset_statistics.json')
+    scale, offset = (second, first) if kind == 'normal' else (
+        (second - first) / 2, (second + first) / 2)
+    return np.where(mask, scale, 1.0), np.where(mask, offset, 0.0)
+
+
+def unnormalize_actions(
+    actions: Float[Array, '*s ah ad'],
+    statistics: Mapping[str, Any],
+    kind: str = 'normal',
+) -> Float[Array, '*s ah ad']:
+    """Turns the model's actions into those of the robot.
+
+    Args:
+        actions: normalised actions, numpy or jax; more dimensions than the statistics have are
+            cut off (a head serves embodiments with fewer).
+        statistics: the `action` entry of a dataset.
+        kind: 'normal' or 'bounds'.
+
+    Raises:
+        ParameterError: see `affine`; or the statistics have more dimensions than the actions.
+    """
+    scale, offset = (part.astype(np.float32) for part in affine(statistics, kind))
+    if len(scale) > actions.shape[-1]:
+        raise ParameterError(
+            f'The action statistics must have at most the {actions.shape[-1]} dimensions of the '
+            f'action head, got {len(scale)}; choose the statistics of the right dataset')
+    return actions[..., :len(scale)] * scale + offset
+
+
+def normalize_proprio(
+    proprio: Float[np.ndarray, '*s p'], statistics: Mapping[str, Any]
+) -> Float[np.ndarray, '*s p']:
+    """Normalises a proprio vector as training did: (x - mean) / (std + 1e-8) where masked.
+
+    Args:
+        proprio: raw values.
+        statistics: the `proprio` entry of a dataset.
+
+    Raises:
+        ParameterError: the lengths differ, or the statistics lack mean or deviation.
+    """
+    mean, std = _entry(statistics, 'mean'), _entry(statistics, 'std')
+    mask = np.asarray(statistics.get('mask', np.ones(len(mean), bool)), bool)
+    if proprio.shape[-1] != len(mean):
+        raise ParameterError(
+            f'The proprio vector must have {len(mean)} numbers, as its statistics, got '
+            f'{proprio.shape[-1]}; correct the list of joint names')
+    return np.where(mask, (proprio - mean) / (std + _EPSILON), proprio)
+
+
+def _is_dataset(entry: Any) -> bool:
+    return isinstance(entry, Mapping) and 'action' in entry
+
+
+def _entry(statistics: Mapping[str, Any], name: str) -> Float[np.ndarray, 'ad']:
+    if name in statistics:
+        return np.atleast_1d(np.asarray(statistics[name], dtype=np.float64))
+    hint = ''
+    if 'action' in statistics:
+        hint = "; this is the entry of a whole dataset, pass its ['action']"
+    elif any(_is_dataset(entry) for entry in statistics.values()):
+        hint = "; these are the statistics of all datasets, pass those of one and its ['action']"
+    raise ParameterError(
+        f"The statistics must have '{name}', got {', '.join(map(str, statistics)) or 'nothing'}"
+        f'{hint}')
