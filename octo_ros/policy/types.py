@@ -115,6 +115,10 @@ class Policy(Protocol):
                 progress: Callable[[str], Any] | None = None) -> None:
         """Compiles and warms up for the mapped cameras. Raises OctoError when they do not fit."""
 
+    def preprocess(self, key: str, image: UInt8[np.ndarray, 'ih iw 3']
+                   ) -> UInt8[np.ndarray, 'oh ow 3']:
+        """Resizes and crops the RGB image of an observation key as in training, for a `Frame`."""
+
     def check_task(self, task: Task) -> list[str]:
         """Raises TaskError for a task that cannot be used; returns messages on what is padded."""
 
