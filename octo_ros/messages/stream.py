@@ -1,0 +1,118 @@
+"""What is known of one stream of messages: the newest one, its rate, losses and bad data."""
+
+import dataclasses
+import logging
+from typing import Any
+
+from octo_ros.messages.conversions import stamp_ns
+
+_LOG = logging.getLogger('octo_ros.messages')
+# A gap counts as a loss from this many usual intervals on: jitter of a camera stays below it.
+_GAP = 1.5
+_SMOOTHING = 0.1
+_WARM_UP = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Stamped:
+    """A message with its times.
+
+    Attributes:
+        message: the message as it came, not decoded.
+        stamp_ns: its header stamp, or the time of receipt when the header has none [ns].
+        received_ns: the time of receipt [ns].
+    """
+
+    message: Any
+    stamp_ns: int
+    received_ns: int
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamHealth:
+    """State of one stream, for diagnostics.
+
+    Attributes:
+        received: number of messages so far.
+        rate_hz: smoothed rate by stamps, 0 until two messages came.
+        age_s: age of the newest message by its stamp, or None when none came.
+        dropped: messages that the gaps between stamps say were lost on the way.
+        bad: messages that could not be decoded; only those that the policy wanted are decoded.
+        problem: what is wrong with the newest one that was decoded, or ''.
+    """
+
+    received: int
+    rate_hz: float
+    age_s: float | None
+    dropped: int
+    bad: int
+    problem: str
+
+
+class Stream:
+    """The newest message of one stream and its statistics; keeping one costs O(1)."""
+
+    def __init__(self, name: str) -> None:
+        """Starts empty; `name` is for log lines."""
+        self.name = name
+        self.newest: Stamped | None = None
+        self._received = 0
+        self._dropped = 0
+        self._bad = 0
+        self._interval_ns = 0.0
+        self._intervals = 0
+        self._problem = ''
+        self._told_unstamped = False
+
+    def store(self, message: Any, received_ns: int) -> None:
+        """Keeps a message as the newest."""
+        stamp = stamp_ns(message)
+        if stamp == 0:
+            stamp = received_ns
+            if not self._told_unstamped:
+                self._told_unstamped = True
+                _LOG.warning('%s: messages have no header stamp; the time of receipt is used, '
+                             'let the driver set header.stamp', self.name)
+        if self.newest is not None:
+            self._measure(stamp - self.newest.stamp_ns)
+        self.newest = Stamped(message, stamp, received_ns)
+        self._received += 1
+
+    def clear(self) -> None:
+        """Forgets the newest message and the rate, as after a jump of the clock."""
+        self.newest = None
+        self._interval_ns = 0.0
+        self._intervals = 0
+
+    def report_bad(self, problem: str) -> None:
+        """Counts a message that could not be used; warns when the stream was well before."""
+        self._bad += 1
+        if not self._problem:
+            _LOG.warning('%s: %s', self.name, problem)
+        self._problem = problem
+
+    def report_good(self) -> None:
+        """Says so once when the stream was bad before."""
+        if self._problem:
+            _LOG.info('%s: recovered, messages can be used again (%d could not)',
+                      self.name, self._bad)
+        self._problem = ''
+
+    def health(self, now_ns: int) -> StreamHealth:
+        """Returns the state at a time."""
+        age_s = None if self.newest is None else (now_ns - self.newest.stamp_ns) / 1e9
+        rate_hz = 1e9 / self._interval_ns if self._interval_ns else 0.0
+        return StreamHealth(self._received, rate_hz, age_s, self._dropped, self._bad,
+                            self._problem)
+
+    def _measure(self, interval_ns: int) -> None:
+        if interval_ns <= 0:  # the same image again, or a recording that starts over
+            return
+        if not self._interval_ns:
+            self._interval_ns = float(interval_ns)
+        ratio = interval_ns / self._interval_ns
+        self._intervals += 1
+        if self._intervals > _WARM_UP and ratio > _GAP:
+            self._dropped += round(ratio) - 1
+        bounded = min(float(interval_ns), 2.0 * self._interval_ns)  # a pause is no new rate
+        self._interval_ns += _SMOOTHING * (bounded - self._interval_ns)
