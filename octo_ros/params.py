@@ -102,7 +102,7 @@ def from_flat(schema: type[_T], values: Mapping[str, Any], *, source: str = 'par
         if name not in known:
             raise ParameterError(
                 f"{source}: unknown parameter '{name}'{closest(name, known)}")
-    checked = {name: _check(known[name], value, source) for name, value in values.items()}
+    checked = {name: check(known[name], value, source=source) for name, value in values.items()}
     return _build(schema, '', checked)
 
 
@@ -145,7 +145,8 @@ def _build(schema: type[_T], prefix: str, values: Mapping[str, Any]) -> _T:
     return schema(**arguments)
 
 
-def _check(leaf: Parameter, value: Any, source: str) -> Any:
+def check(leaf: Parameter, value: Any, *, source: str) -> Any:
+    """Returns a value in the type of its parameter. Raises ParameterError if it breaks a rule."""
     value = _convert(leaf, value, source)
     for item in value if isinstance(value, tuple) else (value,):
         problem = _broken_rule(leaf.rules, item)
