@@ -28,6 +28,9 @@ class PolicySpec:
         max_window: largest window it accepts.
         action_horizon: steps in a chunk.
         action_dim: numbers in one action after cutting to the embodiment's statistics.
+        action_low: 1st percentile of each action dimension in the training data, un-normalised;
+            empty when the statistics do not say.
+        action_high: 99th percentile likewise.
     """
 
     image_sizes: Mapping[str, tuple[int, int]]
@@ -38,6 +41,8 @@ class PolicySpec:
     max_window: int
     action_horizon: int
     action_dim: int
+    action_low: tuple[float, ...] = ()
+    action_high: tuple[float, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
