@@ -53,6 +53,7 @@ TEST = [
     'rosbags-image>=0.10.0',
     'ruff>=0.11',
     'scipy>=1.11',
+    'setuptools>=70.1',
 ]
 
 setup(

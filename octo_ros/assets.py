@@ -57,7 +57,7 @@ def _ament_share() -> Iterator[Path]:
         return
     try:
         yield Path(ament.get_package_share_directory('octo_ros'))
-    except (LookupError, ValueError):
+    except (LookupError, OSError, ValueError):  # OSError: AMENT_PREFIX_PATH is not set
         return
 
 

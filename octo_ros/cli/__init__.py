@@ -1,0 +1,1 @@
+"""The command line `octo-ros`: one module a subcommand, found by `main`."""
