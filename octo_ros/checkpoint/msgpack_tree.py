@@ -26,6 +26,8 @@ Place = Callable[[np.ndarray], Any]
 _NDARRAY = 1
 _COMPLEX = 2
 _SCALAR = 3
+# msgpack derives its limit on the length of maps from its buffer.
+_SMALLEST_BUFFER = 4096
 _CHUNKED = '__msgpack_chunked_array__'
 # What wrong bytes can make msgpack, numpy or the decoding below raise.
 _DAMAGE = (ValueError, TypeError, LookupError, AttributeError, OverflowError, MemoryError,
@@ -64,7 +66,7 @@ def read_tree(path: Path, place: Place = np.asarray) -> Tree:
         with path.open('rb') as stream:
             unpacker = msgpack.Unpacker(
                 stream, ext_hook=decode, object_hook=join, raw=False, strict_map_key=False,
-                max_buffer_size=max(size, 1))
+                max_buffer_size=max(size, _SMALLEST_BUFFER))
             tree = unpacker.unpack()
             end = unpacker.tell()
     except OSError as error:
@@ -92,7 +94,7 @@ def read_tree(path: Path, place: Place = np.asarray) -> Tree:
 def write_tree(path: Path, tree: Mapping[str, Any]) -> None:
     """Writes a tree of arrays byte for byte as `flax.serialization.msgpack_serialize` does.
 
-    Device arrays come to the host one at a time.
+    Keys are sorted, as flax sorts them. Device arrays come to the host one at a time.
     """
     with path.open('wb') as stream:
         _write(tree, msgpack.Packer(strict_types=True), stream.write)
@@ -106,7 +108,7 @@ def _write(node: Any, packer: msgpack.Packer, emit: Callable[[bytes], Any]) -> N
         emit(flax.serialization.msgpack_serialize(leaf))
         return
     emit(packer.pack_map_header(len(node)))
-    for key, value in node.items():
+    for key, value in sorted(node.items()):
         emit(packer.pack(key))
         _write(value, packer, emit)
 

@@ -104,7 +104,7 @@ def _once(file: Path, write: Callable[[Path], Any]) -> None:
 
 def _tree_metadata(params: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> dict[str, Any]:
     leaves: dict[str, Any] = {}
-    for key, value in params.items():
+    for key, value in sorted(params.items()):
         path = (*prefix, key)
         if isinstance(value, Mapping):
             leaves.update(_tree_metadata(value, path))

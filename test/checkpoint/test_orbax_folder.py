@@ -1,0 +1,77 @@
+"""Tests of parameter folders as current Orbax versions write them."""
+
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from octo_ros.checkpoint.released import load
+from octo_ros.errors import CheckpointError
+
+
+def write_standard(folder, params):
+    with ocp.CheckpointManager(folder) as manager:
+        manager.save(9, args=ocp.args.StandardSave(params))
+
+
+def write_named_item(folder, params):
+    with ocp.CheckpointManager(folder) as manager:
+        manager.save(9, args=ocp.args.Composite(params=ocp.args.StandardSave(params)))
+
+
+def write_zarr(folder, params):
+    with ocp.PyTreeCheckpointer(use_ocdbt=False) as checkpointer:
+        checkpointer.save(folder / '9' / 'default', params)
+
+
+def write_zarr3(folder, params):
+    with ocp.PyTreeCheckpointer(use_ocdbt=True, use_zarr3=True) as checkpointer:
+        checkpointer.save(folder / '9' / 'default', params)
+
+
+@pytest.fixture
+def without_steps(small_checkpoint):
+    shutil.rmtree(small_checkpoint / '7')
+    return small_checkpoint
+
+
+@pytest.mark.parametrize('write', [write_standard, write_named_item, write_zarr, write_zarr3])
+def test_folders_of_current_orbax_load(without_steps, small_params, write):
+    write(without_steps, jax.tree.map(jnp.asarray, small_params))
+    loaded = load(without_steps)
+    assert loaded.step == 9
+    jax.tree.map(np.testing.assert_array_equal, loaded.params, small_params)
+    assert loaded.params['stem']['kernel'].devices() == {jax.local_devices()[0]}
+
+
+def test_a_relative_path_loads(without_steps, small_params, monkeypatch):
+    write_standard(without_steps, jax.tree.map(jnp.asarray, small_params))
+    monkeypatch.chdir(without_steps)
+    assert load('.').step == 9
+
+
+def test_arrays_from_another_device_land_on_this_one(without_steps, small_params):
+    write_standard(without_steps, jax.tree.map(jnp.asarray, small_params))
+    sharding = without_steps / '9/default/_sharding'
+    written = json.loads(sharding.read_text())
+    assert written
+    sharding.write_text(sharding.read_text().replace('cpu:0', 'TPU_3(process=0,(1,1,0,0))'))
+    np.testing.assert_array_equal(load(without_steps).params['head']['bias'], [1, -1])
+
+
+def test_a_damaged_orbax_folder_is_named(without_steps, small_params):
+    write_zarr(without_steps, jax.tree.map(jnp.asarray, small_params))
+    (without_steps / '9/default/head.bias/0').write_bytes(b'damaged')
+    with pytest.raises(CheckpointError, match=r'/9/default: Orbax cannot read this folder'):
+        load(without_steps)
+
+
+def test_an_orbax_folder_without_its_list_of_arrays_is_named(without_steps, small_params):
+    write_zarr(without_steps, jax.tree.map(jnp.asarray, small_params))
+    (without_steps / '9/default/_METADATA').write_text('{')
+    with pytest.raises(CheckpointError, match=r'/9/default: Orbax cannot read this folder'):
+        load(without_steps)
