@@ -7,6 +7,7 @@ which stands for 'no instruction', is the same in every T5 vocabulary.
 """
 
 import logging
+import shutil
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
@@ -134,6 +135,14 @@ class TextProcessor:
         if self._file is None:
             self._file = self._find()
         return self._file
+
+    def copy_vocabulary(self, folder: Path) -> None:
+        """Puts the vocabulary into a folder, when it is at hand without asking the hub."""
+        at_hand = (self._file, self._given, *(path / VOCABULARY_FILE for path in self._search))
+        target = folder / VOCABULARY_FILE
+        for file in at_hand:
+            if file is not None and file.is_file() and not target.exists():
+                shutil.copyfile(file, target)
 
     def _tokens(self, text: str) -> list[int]:
         if not text:

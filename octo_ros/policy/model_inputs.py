@@ -1,0 +1,129 @@
+"""What goes into the model: tasks built from goals and texts, and shapes held to the example."""
+
+import logging
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+import flax.traverse_util
+import numpy as np
+
+from octo_ros.array_typing import Array
+from octo_ros.errors import ObservationError
+from octo_ros.errors import OctoError
+from octo_ros.errors import TaskError
+from octo_ros.errors import closest
+from octo_ros.model.tokenizers import LANGUAGE_KEY
+from octo_ros.policy.text import TextProcessor
+from octo_ros.policy.text import check_instruction
+
+_MASKS = 'pad_mask_dict'
+# Entries of a training batch that the model does not need to run.
+_BOOKKEEPING = {'timestep', 'task_completed', 'timestep_pad_mask'}
+
+_log = logging.getLogger('octo_ros.policy')
+
+
+def create_tasks(
+    example: Mapping[str, Any], text_processor: TextProcessor | None, *,
+    goals: Mapping[str, Array] | None, texts: Sequence[str] | None, goal_keys: Sequence[str],
+) -> dict[str, Any]:
+    """Builds a batch of tasks as training saw them, see `OctoModel.create_tasks`.
+
+    Args:
+        example: the task entry of the example batch.
+        text_processor: turns texts into ids; None when the model has no language.
+        goals: goal images (b, ih, iw, c), by key.
+        texts: one instruction per item of the batch.
+        goal_keys: keys that goals may have.
+    """
+    batch = _batch_size(goals, texts)
+    task: dict[str, Any] = {}
+    if goals is not None:
+        _check_goals(goals, goal_keys)
+        task.update(goals)
+    else:
+        task.update({
+            key: np.zeros((batch, *np.shape(value)[1:]), np.asarray(value).dtype)
+            for key, value in example.items() if key not in (_MASKS, LANGUAGE_KEY)})
+    masks = {key: np.full(batch, goals is not None) for key in task}
+    if texts is not None:
+        if text_processor is None:
+            raise TaskError(
+                'a text cannot be used: this checkpoint has no text processor; give goal images '
+                f'for {", ".join(goal_keys) or "a checkpoint that takes them"} instead')
+        for text in texts:
+            check_instruction(text)
+    if text_processor is not None:
+        task[LANGUAGE_KEY] = text_processor.encode(texts if texts is not None else batch * [''])
+    masks[LANGUAGE_KEY] = np.full(batch, texts is not None)
+    return {**task, _MASKS: masks}
+
+
+def check_observations(example: Mapping[str, Any], observations: Mapping[str, Any]) -> list[str]:
+    """Holds observations (b, t, ...) to the example batch.
+
+    Returns:
+        Messages on keys that are missing or that the model does not know.
+
+    Raises:
+        ObservationError: a shape after the first two axes differs from the example's.
+    """
+    return _check(example, observations, 2, 'observation', ObservationError)
+
+
+def check_tasks(example: Mapping[str, Any], tasks: Mapping[str, Any]) -> list[str]:
+    """Holds tasks (b, ...) to the example batch; see `check_observations`. Raises TaskError."""
+    if not isinstance(tasks.get(LANGUAGE_KEY, {}), Mapping):
+        # Embeddings may stand for token ids.
+        tasks = {key: value for key, value in tasks.items() if key != LANGUAGE_KEY}
+        example = {key: value for key, value in example.items() if key != LANGUAGE_KEY}
+    return _check(example, tasks, 1, 'task', TaskError)
+
+
+def _check(example: Mapping[str, Any], given: Mapping[str, Any], leading: int, what: str,
+           error: Callable[[str], OctoError]) -> list[str]:
+    wanted_leaves = flax.traverse_util.flatten_dict(example, sep='/')
+    given_leaves = flax.traverse_util.flatten_dict(given, sep='/')
+    for path in wanted_leaves.keys() & given_leaves.keys():
+        wanted = np.shape(wanted_leaves[path])[leading:]
+        shape = np.shape(given_leaves[path])
+        if shape[leading:] != wanted or len(shape) < leading:
+            axes = ('b', 't')[:leading]
+            raise error(
+                f"{what} '{path}' must have the shape ({', '.join(map(str, (*axes, *wanted)))}) "
+                f'as in the example batch of the checkpoint, got {shape}; '
+                'resize it, or add the missing axes')
+    ignored = {_MASKS, *_BOOKKEEPING}
+    missing = sorted(example.keys() - given.keys() - ignored)
+    unknown = sorted(given.keys() - example.keys() - ignored)
+    messages = []
+    if missing:
+        messages.append(f'the {what} has no {", ".join(missing)}: the policy works without')
+    if unknown:
+        messages.append(
+            f'the {what} has {", ".join(unknown)}, which the checkpoint was not trained with')
+    return messages
+
+
+def _batch_size(goals: Mapping[str, Array] | None, texts: Sequence[str] | None) -> int:
+    if isinstance(texts, str):
+        raise TaskError(f"texts must be a list with one text per item, got '{texts[:60]}'; "
+                        'put it into brackets')
+    if not goals and not texts:
+        raise TaskError('a task must have goals, texts or both, got neither')
+    sizes = {len(value) for value in (goals or {}).values()}
+    sizes |= set() if texts is None else {len(texts)}
+    if len(sizes) > 1:
+        raise TaskError(
+            f'goals and texts must have one batch size, got {", ".join(map(str, sorted(sizes)))}')
+    return sizes.pop()
+
+
+def _check_goals(goals: Mapping[str, Array], known: Sequence[str]) -> None:
+    for key in goals:
+        if key not in known:
+            raise TaskError(
+                f"the goal '{key}' must be one of {', '.join(known) or 'none (no goals are used)'}"
+                f'{closest(key, known)}')

@@ -1,0 +1,66 @@
+"""A model's inputs and outputs as text for people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from octo_ros.model.octo import OctoModule
+from octo_ros.model.tokenizers import LANGUAGE_KEY
+from octo_ros.policy.text import TextProcessor
+
+
+def pretty_spec(
+    module: OctoModule, params: Mapping[str, Any], example_batch: Mapping[str, Any],
+    dataset_statistics: Mapping[str, Any], text_processor: TextProcessor | None,
+) -> str:
+    """Returns one section each for parameters, observations, tasks, actions and statistics.
+
+    Shapes are written with b for the batch and t for the step of the window.
+    """
+    transformer = module.octo_transformer
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    window = example_batch['action'].shape[1]
+    lines = [
+        f'Octo policy with {count:,} parameters',
+        f'Observations (t = window, trained with {window}, 1 to {transformer.max_horizon}):']
+    lines += _rows(example_batch['observation'], 2, 'b, t')
+    lines += ['Tasks (all of them may be left out):']
+    lines += _rows(
+        {key: value for key, value in example_batch['task'].items() if key != LANGUAGE_KEY},
+        1, 'b')
+    if text_processor is not None:
+        lines += [f'  {LANGUAGE_KEY}: text, {text_processor.max_length} tokens of '
+                  f'{text_processor.tokenizer_name}']
+    elif LANGUAGE_KEY in example_batch['task']:
+        lines += _rows({LANGUAGE_KEY: example_batch['task'][LANGUAGE_KEY]}, 1, 'b')
+    lines += ['Actions (ah = steps of a chunk, ad = dimensions):']
+    lines += [
+        f'  {name}: {type(head).__name__}, (b, ah={head.action_horizon}, ad={head.action_dim})'
+        for name, head in module.heads.items()]
+    return '\n'.join([*lines, *_statistics(dataset_statistics)])
+
+
+def _rows(entries: Mapping[str, Any], leading: int, axes: str) -> list[str]:
+    rows = []
+    for key, value in sorted(entries.items()):
+        if not isinstance(value, Mapping):
+            sizes = ''.join(f', {size}' for size in value.shape[leading:])
+            rows.append(f'  {key}: ({axes}{sizes}) {value.dtype}')
+    return rows
+
+
+def _statistics(statistics: Mapping[str, Any]) -> list[str]:
+    if 'action' in statistics:
+        return [f'Statistics of one dataset: {_dimensions(statistics)}']
+    if not statistics:
+        return ['Statistics: none']
+    rows = [f'  {name}: {_dimensions(entry)}' for name, entry in statistics.items()]
+    return ['Statistics by dataset:', *rows]
+
+
+def _dimensions(entry: Mapping[str, Any]) -> str:
+    return ', '.join(
+        f'{name} {np.size(entry[name]["mean"])}' for name in ('action', 'proprio')
+        if name in entry)

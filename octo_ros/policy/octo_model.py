@@ -1,0 +1,349 @@
+"""`OctoModel`: a checkpoint as a Python object, with the interface that Octo's users know."""
+
+import functools
+import logging
+from collections.abc import Mapping
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from octo_ros.array_typing import Array
+from octo_ros.array_typing import Bool
+from octo_ros.array_typing import Float
+from octo_ros.array_typing import PRNGKeyArray
+from octo_ros.checkpoint import released
+from octo_ros.checkpoint.merge import merge_params
+from octo_ros.checkpoint.save import save_checkpoint
+from octo_ros.checkpoint.spec_registry import build_module
+from octo_ros.errors import CheckpointError
+from octo_ros.errors import ObservationError
+from octo_ros.errors import OctoError
+from octo_ros.errors import ParameterError
+from octo_ros.model.heads.discrete import DiscreteActionHead
+from octo_ros.model.octo import OctoModule
+from octo_ros.model.tokenizers import ImageTokenizer
+from octo_ros.model.tokenizers import match_keys
+from octo_ros.model.tokens import TokenGroup
+from octo_ros.policy import model_inputs
+from octo_ros.policy import model_summary
+from octo_ros.policy.normalization import affine
+from octo_ros.policy.normalization import unnormalize_actions
+from octo_ros.policy.text import TextProcessor
+
+Data = Mapping[str, Any]
+
+_STATIC = ('head', 'train', 'sample_shape', 'embodiment_action_dim', 'argmax')
+_NOT_TASKS = ('pad_mask_dict', 'language_instruction')
+
+_log = logging.getLogger('octo_ros.policy')
+
+
+class OctoModel:
+    """A model with its parameters and everything that a checkpoint says about them.
+
+    Arrays go in with a batch axis, and observations with a time axis behind it: (b, t, ...).
+    Every method compiles once for each set of keys and shapes.
+
+    Attributes:
+        module: the Flax module.
+        params: parameter tree in device memory.
+        config: the training config.
+        example_batch: one batch of size 1; its shapes are the model's inputs.
+        dataset_statistics: statistics by dataset, or those of the only one.
+        text_processor: turns texts into token ids; None for a model without language.
+        step: training step of the parameters.
+    """
+
+    def __init__(
+        self, module: OctoModule, params: Mapping[str, Any], config: Mapping[str, Any],
+        example_batch: Mapping[str, Any], *, dataset_statistics: Mapping[str, Any] | None = None,
+        text_processor: TextProcessor | None = None, step: int = 0,
+    ) -> None:
+        """Puts the parts together; `load_pretrained` and `from_config` make them."""
+        self.module = module
+        self.params = params
+        self.config = config
+        self.example_batch = example_batch
+        self.dataset_statistics = dataset_statistics or {}
+        self.text_processor = text_processor
+        self.step = step
+        self._said: set[str] = set()
+        # One set of compiled functions per model: JAX would share those of equal modules, and
+        # modules compare equal when only the order of their tokenizers differs.
+        self._transformer = self._compile('run_transformer')
+        self._sample = self._compile('sample_actions')
+        self._loss = self._compile('loss')
+
+    @classmethod
+    def load_pretrained(
+        cls, path_or_hf: str | Path, step: int | None = None, *, revision: str | None = None,
+        vocabulary: str | Path | None = None,
+    ) -> 'OctoModel':
+        """Loads a checkpoint.
+
+        Args:
+            path_or_hf: a folder, or `hf://owner/name[@revision]`.
+            step: the step to load; None takes the latest.
+            revision: branch, tag or commit on the hub.
+            vocabulary: sentencepiece file to use instead of the one that would be looked up.
+
+        Raises:
+            CheckpointError: a file is missing, damaged or does not fit the others.
+        """
+        found = released.load(path_or_hf, step, revision=revision)
+        try:
+            module = build_module(found.config['model'], params_shapes=found.params)
+            wanted = jax.eval_shape(
+                functools.partial(_init, module), jax.random.key(0), found.example_batch)
+        except OctoError as error:
+            raise CheckpointError(
+                f'{found.path}: its config and example batch make no model: {error}') from error
+        params, report = merge_params(wanted, found.params)
+        if not report.exact:
+            raise CheckpointError(
+                f'{found.parameter_file}: its parameters must be those of the model in '
+                f'{found.path / "config.json"} (- wanted, + found):\n{report.text()}\n'
+                'take config.json, example_batch.msgpack and the step from the same training run')
+        processor = _text_processor(found.config, params, found.path, vocabulary)
+        return cls(
+            module, params, found.config, found.example_batch, text_processor=processor,
+            dataset_statistics=found.dataset_statistics, step=found.step)
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], example_batch: Mapping[str, Any],
+        text_processor: TextProcessor | None = None, rng: PRNGKeyArray | None = None,
+        dataset_statistics: Mapping[str, Any] | None = None, *,
+        params_shapes: Mapping[str, Any] | None = None,
+    ) -> 'OctoModel':
+        """Makes a model with random weights.
+
+        Args:
+            config: a training config; its `model` entry counts.
+            example_batch: one batch of size 1, of the shapes that the model shall take.
+            text_processor: for the model's language, if it has one.
+            rng: key to draw the weights with; `jax.random.key(0)` when left out.
+            dataset_statistics: statistics by dataset.
+            params_shapes: the part of a parameter tree (leaves with a `shape`) that holds the
+                language model, when the config gives it a name of its own.
+
+        Raises:
+            CheckpointError: the config makes no model.
+        """
+        module = build_module(config['model'], params_shapes=params_shapes)
+        key = jax.random.key(0) if rng is None else rng
+        params = jax.jit(functools.partial(_init, module))(key, example_batch)
+        return cls(
+            module, params, config, example_batch, text_processor=text_processor,
+            dataset_statistics=dataset_statistics)
+
+    @property
+    def goal_keys(self) -> tuple[str, ...]:
+        """Keys that goals may have: those the model was trained with or stacks on its images."""
+        observations = self.example_batch['observation']
+        stacked = [
+            key for tokenizer in self.module.octo_transformer.observation_tokenizers.values()
+            if isinstance(tokenizer, ImageTokenizer)
+            for key in match_keys(tokenizer.task_stack_keys, observations)]
+        trained = [key for key in self.example_batch['task'] if key not in _NOT_TASKS]
+        return tuple(sorted({*trained, *stacked} - {'timestep'}))
+
+    def create_tasks(
+        self, goals: Mapping[str, Array] | None = None, texts: Sequence[str] | None = None,
+    ) -> dict[str, Any]:
+        """Builds tasks from goal images, texts or both.
+
+        What is not given is padded: goals by zeros, language by the empty text, both with False
+        in `pad_mask_dict`. Where some goals are given, the others stay absent.
+
+        Args:
+            goals: uint8 images (b, ih, iw, c), by observation key.
+            texts: one instruction per item of the batch.
+
+        Raises:
+            TaskError: a key is unknown, a text is blank, batch sizes differ, nothing is given.
+        """
+        return model_inputs.create_tasks(
+            self.example_batch['task'], self.text_processor, goals=goals, texts=texts,
+            goal_keys=self.goal_keys)
+
+    def run_transformer(
+        self, observations: Data, tasks: Data,
+        timestep_pad_mask: Bool[Array, 'b t'] | None = None, *, train: bool = False,
+        rng: PRNGKeyArray | None = None,
+    ) -> dict[str, TokenGroup]:
+        """Returns the transformer's embeddings by group of tokens.
+
+        Args:
+            observations: arrays (b, t, ...), t from 1 to `max_horizon`.
+            tasks: as `create_tasks` makes them.
+            timestep_pad_mask: True = real step; None takes the one in the observations.
+            train: True to use dropout.
+            rng: key for dropout.
+
+        Raises:
+            ObservationError, TaskError: a shape differs from the example batch.
+        """
+        mask = self._check(observations, tasks, timestep_pad_mask)
+        return self._transformer(
+            {'params': self.params}, observations, tasks, mask, train=train, rngs=_rngs(rng))
+
+    def sample_actions(
+        self, observations: Data, tasks: Data, *,
+        unnormalization_statistics: Mapping[str, Any] | None = None,
+        normalization_type: str = 'normal',
+        timestep_pad_mask: Bool[Array, 'b t'] | None = None,
+        sample_shape: tuple[int, ...] = (), rng: PRNGKeyArray | None = None,
+        noise: Any = None, argmax: bool | None = None, temperature: float | None = None,
+        head: str = 'action', train: bool = False,
+    ) -> Float[Array, '*s b ah ad']:
+        """Returns action chunks for the last step of the window.
+
+        Args:
+            observations: arrays (b, t, ...), t from 1 to `max_horizon`.
+            tasks: as `create_tasks` makes them.
+            unnormalization_statistics: the `action` entry of a dataset's statistics; None returns
+                normalised actions.
+            normalization_type: 'normal' or 'bounds', as the checkpoint was trained.
+            timestep_pad_mask: True = real step; None takes the one in the observations.
+            sample_shape: leading axes of the result, one sample each.
+            rng: random key; give a new one for every call.
+            noise: instead of a key for a diffusion head, its initial noise (*s, b, t, ah*ad)
+                and the noise of every step, (steps, *s, b, t, ah*ad).
+            argmax: True for the most likely bins of a discrete head.
+            temperature: of a discrete head.
+            head: name of the action head.
+            train: True to use dropout.
+
+        Raises:
+            ParameterError: statistics, options or noise do not fit the head.
+            ObservationError, TaskError: a shape differs from the example batch.
+        """
+        mask = self._check(observations, tasks, timestep_pad_mask)
+        options = self._head_options(head, argmax, temperature)
+        active = None
+        if unnormalization_statistics is not None:
+            active = len(affine(unnormalization_statistics, normalization_type)[0])
+        if isinstance(noise, tuple | list) and sample_shape:
+            _check_noise(noise, sample_shape)
+        actions = self._sample(
+            {'params': self.params}, observations, tasks, mask, head=head, train=train, rng=rng,
+            noise=noise, sample_shape=tuple(sample_shape), embodiment_action_dim=active,
+            rngs=_rngs(rng) if train else {}, **options)
+        if unnormalization_statistics is None:
+            return actions
+        return unnormalize_actions(actions, unnormalization_statistics, normalization_type)
+
+    def loss(
+        self, batch: Data, *, params: Mapping[str, Any] | None = None,
+        rng: PRNGKeyArray | None = None, train: bool = False, head: str = 'action',
+        **options: Any,
+    ) -> tuple[Float[Array, ''], dict[str, Float[Array, '']]]:
+        """Returns the loss of an action head and its metrics; differentiable in `params`.
+
+        Args:
+            batch: `observation`, `task`, `action` (b, t, ah, ad) and `action_pad_mask`, as in the
+                example batch.
+            params: parameters to use instead of the model's own.
+            rng: key for dropout and for the steps and noise of a diffusion head.
+            train: True to use dropout.
+            head: name of the action head.
+            **options: `time` and `noise` of a diffusion head, to draw nothing.
+        """
+        mask = self._check(batch['observation'], batch['task'], None)
+        return self._loss(
+            {'params': self.params if params is None else params}, batch['observation'],
+            batch['task'], batch['action'], mask, batch['action_pad_mask'], head=head,
+            train=train, rngs=_rngs(rng), **options)
+
+    def save_pretrained(self, step: int, path: str | Path) -> Path:
+        """Adds a step to a checkpoint folder in the released layout; returns the step's folder.
+
+        A vocabulary that lies beside the loaded checkpoint goes along.
+
+        Raises:
+            CheckpointError: the step is there already, or cannot be written.
+        """
+        folder = save_checkpoint(
+            path, step, params=self.params, config=self.config, example_batch=self.example_batch,
+            dataset_statistics=self.dataset_statistics)
+        if self.text_processor is not None:
+            self.text_processor.copy_vocabulary(folder.parent)
+        return folder
+
+    def get_pretty_spec(self) -> str:
+        """Returns what the model takes and gives, as text for people."""
+        return model_summary.pretty_spec(
+            self.module, self.params, self.example_batch, self.dataset_statistics,
+            self.text_processor)
+
+    def _compile(self, method: str) -> Any:
+        return jax.jit(
+            functools.partial(self.module.apply, method=method), static_argnames=_STATIC)
+
+    def _check(self, observations: Data, tasks: Data,
+               mask: Bool[Array, 'b t'] | None) -> Bool[Array, 'b t']:
+        messages = model_inputs.check_observations(self.example_batch['observation'], observations)
+        messages += model_inputs.check_tasks(self.example_batch['task'], tasks)
+        for message in messages:
+            if message not in self._said:
+                self._said.add(message)
+                _log.warning('%s', message)
+        if mask is None:
+            if 'timestep_pad_mask' not in observations:
+                raise ObservationError(
+                    'timestep_pad_mask must be given, alone or in the observations: True for real '
+                    'steps (b, t)')
+            mask = observations['timestep_pad_mask']
+        return jnp.asarray(mask).astype(bool)
+
+    def _head_options(
+        self, head: str, argmax: bool | None, temperature: float | None,
+    ) -> dict[str, Any]:
+        given = {'argmax': argmax, 'temperature': temperature}
+        options = {name: value for name, value in given.items() if value is not None}
+        found = self.module.heads.get(head)
+        if options and found is not None and not isinstance(found, DiscreteActionHead):
+            raise ParameterError(
+                f"{' and '.join(options)} must go with a discrete action head, got "
+                f'{type(found).__name__}, which has no use for it; leave it out')
+        return options
+
+
+def _init(module: OctoModule, key: PRNGKeyArray, batch: Data) -> dict[str, Any]:
+    observations = batch['observation']
+    mask = observations.get('timestep_pad_mask')
+    if mask is None:
+        first = next(iter(jax.tree.leaves(observations)))
+        mask = np.ones(first.shape[:2], bool)
+    return module.init(key, observations, batch['task'], mask)['params']
+
+
+def _rngs(rng: PRNGKeyArray | None) -> dict[str, PRNGKeyArray]:
+    return {} if rng is None else {'dropout': rng}
+
+
+def _check_noise(noise: Sequence[Array], sample_shape: tuple[int, ...]) -> None:
+    leading = tuple(np.shape(noise[0])[:-3])
+    if leading != tuple(sample_shape):
+        raise ParameterError(
+            f'noise must begin with sample_shape {tuple(sample_shape)}, got {leading}; '
+            'give noise of the shape (*sample_shape, b, t, ah*ad)')
+
+
+def _text_processor(
+    config: Data, params: Data, folder: Path, vocabulary: str | Path | None,
+) -> TextProcessor | None:
+    entry = config.get('text_processor')
+    if entry is None:
+        return None
+    sizes = [
+        subtree['hf_model']['shared']['embedding'].shape[0]
+        for subtree in params['octo_transformer'].values()
+        if isinstance(subtree, Mapping) and 'hf_model' in subtree]
+    return TextProcessor.from_config(
+        entry, [folder], vocabulary=vocabulary, vocabulary_size=min(sizes, default=None))
