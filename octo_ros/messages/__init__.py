@@ -1,0 +1,1 @@
+"""ROS messages to observations and actions to messages, by field names, without ROS."""

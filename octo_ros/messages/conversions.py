@@ -21,6 +21,7 @@ from octo_ros.array_typing import Float
 from octo_ros.array_typing import UInt8
 from octo_ros.errors import ObservationError
 from octo_ros.errors import closest
+from octo_ros.policy.poses import Pose
 
 _Rgb = UInt8[np.ndarray, 'ih iw 3']
 _NS = 1_000_000_000
@@ -225,18 +226,12 @@ def decode_joint_state(message: Any, names: Sequence[str] = (), *,
     return values
 
 
-def decode_pose(message: Any) -> tuple[Float[np.ndarray, '3'], Float[np.ndarray, '4']]:
-    """Returns position [m] and quaternion (x y z w, REP 103) of a geometry_msgs/PoseStamped.
+def decode_pose(message: Any) -> Pose:
+    """Returns the pose of a geometry_msgs/PoseStamped.
 
     Raises:
-        ObservationError: a value is not finite or the quaternion is not of length one.
+        ObservationError: a value is not finite or the quaternion is zero.
     """
     point, turn = message.pose.position, message.pose.orientation
-    position = np.array([point.x, point.y, point.z], np.float64)
-    quaternion = np.array([turn.x, turn.y, turn.z, turn.w], np.float64)
-    norm = float(np.linalg.norm(quaternion))
-    if not np.isfinite(position).all() or not abs(norm - 1.0) < 1e-3:
-        raise ObservationError(
-            f'pose must be finite with a unit quaternion, got position {position.tolist()} and '
-            f'quaternion {quaternion.tolist()}')
-    return position, quaternion / norm
+    return Pose.from_ros(
+        np.array([point.x, point.y, point.z]), np.array([turn.x, turn.y, turn.z, turn.w]))

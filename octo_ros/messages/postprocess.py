@@ -1,40 +1,168 @@
-"""From an action of the policy to what a robot may be told: limits, gripper, twist, pose."""
+"""From an action of the policy to what a robot is told: limits, gripper, twist, pose, joints."""
 
 import dataclasses
 
 import numpy as np
 
+from octo_ros.array_typing import Bool
 from octo_ros.array_typing import Float
+from octo_ros.errors import ObservationError
+from octo_ros.policy.control_loop import Tick
+from octo_ros.policy.gripper import Gripper
+from octo_ros.policy.limits import ActionLimits
+from octo_ros.policy.poses import Pose
+from octo_ros.policy.poses import PoseTarget
+from octo_ros.policy.poses import twist
+from octo_ros.policy.profile import RobotProfile
+from octo_ros.policy.types import PolicySpec
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Command:
     """What the robot is told at one tick.
 
     Attributes:
-        action: the limited action in the units of the profile, by `names`.
-        names: names of the action dimensions.
-        linear: linear velocity [m/s] by frame axes, or None for a profile without a twist.
+        action: the limited action, by the profile's `action.names`.
+        clipped: which numbers of it the limits changed.
+        linear: linear velocity [m/s], or None unless the profile commands twists.
         angular: angular velocity [rad/s], or None likewise.
-        position: target position [m], or None unless the profile commands poses.
-        orientation: target orientation as a quaternion x y z w (REP 103), or None likewise.
-        gripper: command for the gripper in the robot's own sense, or None when it has none.
-        chunk_id: number of the chunk the action comes from, counted from 0 since `reset`.
+        pose: target pose in the base frame, or None unless the profile commands poses.
+        positions: target of the joints that are not grippers, or None outside joint space.
+        grippers: command for each gripper in the robot's own sense.
+        chunk_id: number of the inference that the action comes from.
         step_index: index of the action in that chunk.
         observed_ns: stamp of the observation that the chunk was computed from [ns].
+        due_ns: time at which this policy step begins [ns].
         stamp_ns: the time of this tick [ns].
         new_step: True on the first tick of a policy step, False when the command is repeated.
     """
 
     action: Float[np.ndarray, 'ad']
-    names: tuple[str, ...]
+    clipped: Bool[np.ndarray, 'ad']
     linear: Float[np.ndarray, '3'] | None
     angular: Float[np.ndarray, '3'] | None
-    position: Float[np.ndarray, '3'] | None
-    orientation: Float[np.ndarray, '4'] | None
-    gripper: float | None
+    pose: Pose | None
+    positions: Float[np.ndarray, 'j'] | None
+    grippers: tuple[float, ...]
     chunk_id: int
     step_index: int
     observed_ns: int
+    due_ns: int
     stamp_ns: int
     new_step: bool
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Output:
+    """What to do at one tick: a command, or hold for a reason.
+
+    Attributes:
+        command: what to tell the robot, or None: hold (publish the profile's stop behaviour).
+        reason: why there is no command, one line for people; '' when there is one.
+    """
+
+    command: Command | None
+    reason: str = ''
+
+
+class ActionShaper:
+    """Applies a robot profile to actions; keeps the state of grippers and targets."""
+
+    def __init__(self, profile: RobotProfile, spec: PolicySpec, *, step_s: float) -> None:
+        """Takes the step that the loop really uses; it overrules the profile's.
+
+        Raises:
+            ParameterError: the profile does not fit the policy.
+        """
+        self._profile = dataclasses.replace(profile, step_s=step_s)
+        self._motion = list(profile.motion_indices)
+        self._limits = ActionLimits(self._profile, spec)
+        self._target = PoseTarget(self._profile)
+        self._grippers = tuple(Gripper(profile.gripper) for _ in profile.gripper.indices)
+        self._joints: Float[np.ndarray, 'ad'] | None = None
+
+    def reset(self) -> None:
+        """Forgets targets and grippers."""
+        self._target.reset()
+        for gripper in self._grippers:
+            gripper.reset()
+        self._joints = None
+
+    def command(self, tick: Tick, now_ns: int, *, pose: Pose | None = None,
+                joints: Float[np.ndarray, 'j'] | None = None) -> Command:
+        """Shapes the action of a tick; targets and grippers advance at a new step only.
+
+        Args:
+            tick: a tick with an action.
+            now_ns: time of the tick [ns].
+            pose: measured pose of the end effector in the base frame, if known.
+            joints: measured positions of the joints that are not grippers, if known.
+
+        Raises:
+            ObservationError: a target has to start from a measured state that is not known.
+        """
+        action, clipped = self._limits.apply(np.asarray(tick.action))
+        kind = self._profile.command.type
+        linear = angular = positions = None
+        if self._profile.action.space == 'joint':
+            action = self._joint_target(action, tick.new_step, joints)
+            positions = action[self._motion]
+        elif kind == 'twist':
+            linear, angular = twist(
+                action, self._profile.action.euler_order, self._profile.step_s)
+        target = self._pose_target(action, tick.new_step, pose) if kind == 'pose' else None
+        if tick.new_step:
+            for gripper, index in zip(
+                    self._grippers, self._profile.gripper.indices, strict=True):
+                gripper.step(action[index])
+        grippers = tuple(g.command for g in self._grippers if g.command is not None)
+        return Command(
+            action, clipped, linear, angular, target, positions, grippers, tick.chunk_id,
+            tick.step_index, tick.observed_ns, tick.due_ns, now_ns, tick.new_step)
+
+    def trajectory(self, actions: Float[np.ndarray, 'ah ad'],
+                   joints: Float[np.ndarray, 'j'] | None = None) -> Float[np.ndarray, 'ah j']:
+        """Returns the limited joint positions of a whole chunk of absolute positions."""
+        limited = np.stack([self._limits.apply(row)[0] for row in actions])
+        return self._limits.limit_changes(limited, self._start(limited[0], joints))[
+            :, self._motion]
+
+    def _joint_target(self, action: Float[np.ndarray, 'ad'], new_step: bool,
+                      joints: Float[np.ndarray, 'j'] | None) -> Float[np.ndarray, 'ad']:
+        """Returns the joint target with grippers as they are in the action."""
+        if self._joints is not None and not new_step:
+            return self._joints
+        start = self._start(action, joints)
+        if not self._profile.action.delta:
+            target = self._limits.limit_changes(action[None], start)[0]
+        elif start is None:
+            raise ObservationError(
+                "joint deltas need a start: publish the joints on 'measured_joints'")
+        else:
+            target = start + action
+            indices = list(self._profile.gripper.indices)
+            target[indices] = action[indices]
+        self._joints = target
+        return target
+
+    def _start(self, action: Float[np.ndarray, 'ad'], joints: Float[np.ndarray, 'j'] | None
+               ) -> Float[np.ndarray, 'ad'] | None:
+        """Returns where the joints are or were sent last, in an array like an action."""
+        if self._joints is not None and (
+                joints is None or self._profile.action.integration == 'target'):
+            return self._joints
+        if joints is None:
+            return None
+        start = np.array(action, np.float64)
+        start[self._motion] = joints
+        return start
+
+    def _pose_target(self, action: Float[np.ndarray, 'ad'], new_step: bool,
+                     measured: Pose | None) -> Pose:
+        if self._target.pose is None or new_step:
+            self._target.step(action, measured)
+        if self._target.pose is None:
+            raise ObservationError(
+                "pose targets need a start: publish the pose on 'measured_pose', or set "
+                "'action.start_pose' in the robot profile")
+        return self._target.pose

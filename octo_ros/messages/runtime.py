@@ -7,12 +7,14 @@ the slow work (decoding, the model) and holds no lock while it does.
 
     runtime.store('image_primary', message, received_ns)     # subscription callback
     job = runtime.poll(now_ns)                                # control timer
-    if job is not None: result = runtime.run(job)             # worker thread
-    chunk = runtime.accept(result, now_ns)                    # worker thread
+    result = runtime.run(job)                                 # worker thread, if there is a job
+    chunk = runtime.accept(result)                            # worker thread
     output = runtime.tick(now_ns)                             # control timer
 """
 
 import dataclasses
+import logging
+import threading
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -21,125 +23,140 @@ from typing import Any
 import numpy as np
 
 from octo_ros.array_typing import Float
-from octo_ros.messages.postprocess import Command
+from octo_ros.errors import ObservationError
+from octo_ros.errors import ParameterError
+from octo_ros.errors import TaskError
+from octo_ros.errors import closest
+from octo_ros.messages.conversions import decode_image
+from octo_ros.messages.conversions import decode_joint_state
+from octo_ros.messages.conversions import decode_pose
+from octo_ros.messages.frames import FrameDecoder
+from octo_ros.messages.inference import AcceptedChunk
+from octo_ros.messages.inference import ChunkResult
+from octo_ros.messages.inference import InferenceJob
+from octo_ros.messages.inference import InferenceRunner
+from octo_ros.messages.ingest import MEASURED_JOINTS
+from octo_ros.messages.ingest import MEASURED_POSE
+from octo_ros.messages.ingest import PROPRIO
+from octo_ros.messages.ingest import Ingest
+from octo_ros.messages.postprocess import ActionShaper
+from octo_ros.messages.postprocess import Output
+from octo_ros.messages.stream import StreamHealth
+from octo_ros.policy.control_loop import ControlLoop
+from octo_ros.policy.control_loop import HoldReason
+from octo_ros.policy.control_loop import LoopParams
+from octo_ros.policy.poses import Pose
+from octo_ros.policy.profile import RobotProfile
 from octo_ros.policy.types import Policy
 from octo_ros.policy.types import PolicySpec
+from octo_ros.policy.types import Task
 
-
-@dataclasses.dataclass(frozen=True)
-class InferenceJob:
-    """One inference that is wanted now; goes into `Runtime.run`. Opaque to the caller.
-
-    Attributes:
-        request: the control loop's request (its payloads are samples of raw messages).
-        task: encoded or not yet encoded task, with its version.
-        task_version: grows with every change of the task; results of an old one are dropped.
-        epoch: grows with every reset; results of an old one are dropped.
-    """
-
-    request: Any
-    task: Any
-    task_version: int
-    epoch: int
-
-    @property
-    def observed_ns(self) -> int:
-        """Stamp of the newest observation of the job [ns]."""
-
-
-@dataclasses.dataclass(frozen=True)
-class ChunkResult:
-    """What `Runtime.run` gives back; goes into `Runtime.accept`.
-
-    Attributes:
-        job: the job that was run.
-        actions: the un-normalised chunk, or None when it failed.
-        timings_s: wall time by stage (`decode`, `encode_task`, `preprocess`, `model`) [s].
-        error: why there is no chunk, one line, or ''.
-    """
-
-    job: InferenceJob
-    actions: Float[np.ndarray, 'ah ad'] | None
-    timings_s: Mapping[str, float]
-    error: str = ''
-
-
-@dataclasses.dataclass(frozen=True)
-class Chunk:
-    """A chunk that was accepted for execution; `CommandMessages.chunk` makes messages of it.
-
-    Attributes:
-        id: number of the chunk since the last reset.
-        actions: the un-normalised actions as the policy gave them.
-        observed_ns: stamp of the observation [ns]; action k is due at that plus k steps.
-        timings_s: wall time by stage [s].
-    """
-
-    id: int
-    actions: Float[np.ndarray, 'ah ad']
-    observed_ns: int
-    timings_s: Mapping[str, float]
-
-
-@dataclasses.dataclass(frozen=True)
-class Output:
-    """What to do at one tick: a command, or hold for a reason.
-
-    Attributes:
-        command: what to tell the robot, or None: hold (publish the profile's stop behaviour).
-        reason: why there is no command, one line for people; '' when there is one.
-        new_step: True on the first tick of a policy step.
-    """
-
-    command: Command | None
-    reason: str
-    new_step: bool
+_LOG = logging.getLogger('octo_ros.messages')
+NO_TASK = 'no task: publish an instruction or a goal image'
 
 
 class Runtime:
     """Messages in, chunks and commands out; see the module's text for the order of calls."""
 
-    def __init__(self, policy: Policy, loop: Any, profile: Any, *,
+    def __init__(self, policy: Policy, loop: LoopParams, profile: RobotProfile, *,
                  image_keys: Sequence[str], proprio: bool = False,
+                 proprio_names: Sequence[str] = (),
                  fallback: Callable[[Any], np.ndarray] | None = None) -> None:
         """Checks that cameras, profile and policy fit each other; compiles nothing.
 
         Args:
             policy: an `OctoPolicy`, or a fake. Call `prepare` before the first `run`.
-            loop: `LoopParams`.
-            profile: `RobotProfile`.
+            loop: timing and execution.
+            profile: meaning of the action numbers.
             image_keys: the observation keys that are mapped to cameras.
             proprio: True when a JointState is fed as `proprio`.
+            proprio_names: joints to take from it, in order; all when empty.
             fallback: converts an image whose encoding the package does not know to uint8 RGB.
 
         Raises:
             ParameterError: a key is not in the checkpoint, or the profile does not fit it.
         """
+        spec = policy.spec
+        self._policy = policy
+        self._fallback = fallback
+        self._proprio = proprio
+        self._image_keys = _checked_keys(image_keys, spec)
+        if proprio and not spec.proprio_dim:
+            raise ParameterError('proprio must be off, the checkpoint takes no proprio; got on')
+        self._loop = ControlLoop(loop, window=spec.window, action_horizon=spec.action_horizon,
+                                 action_dim=spec.action_dim)
+        if self._loop.window > spec.max_window:
+            raise ParameterError(f"'window' must be at most {spec.max_window}, the longest that "
+                                 f'the checkpoint takes, got {self._loop.window}')
+        self._joint_names = tuple(profile.action.names[i] for i in profile.motion_indices)
+        self._whole_chunks = (profile.command.type == 'joint_trajectory'
+                              and not profile.action.delta
+                              and loop.execution == 'receding_horizon')
+        others = [PROPRIO] if proprio else []
+        if profile.action.space == 'joint':
+            others.append(MEASURED_JOINTS)
+        elif profile.command.type == 'pose':
+            others.append(MEASURED_POSE)
+        self._ingest = Ingest(self._image_keys, others=others,
+                              max_age_s=loop.max_observation_age_s)
+        decoder = FrameDecoder(
+            self._image_keys, preprocess=policy.preprocess, proprio_names=proprio_names,
+            proprio_dim=spec.proprio_dim, window=self._loop.window, fallback=fallback)
+        self._runner = InferenceRunner(policy, decoder, self._report)
+        self._shaper = ActionShaper(profile, spec, step_s=loop.step_s)
+        self._task = Task()
+        self._now_ns: int | None = None
+        self._failing = ''
+        self._clipped_steps = 0
+        self._lock = threading.Lock()
 
     @property
     def spec(self) -> PolicySpec:
         """What the policy wants and gives."""
+        return self._policy.spec
 
     @property
     def window(self) -> int:
         """Number of history steps in use."""
+        return self._loop.window
+
+    @property
+    def image_keys(self) -> tuple[str, ...]:
+        """The mapped observation keys in the checkpoint's order; the first is the reference."""
+        return self._image_keys
 
     @property
     def streams(self) -> tuple[str, ...]:
-        """Stream names that `store` takes: the mapped image keys, `proprio`, `measured_pose`."""
+        """Stream names that `store` takes.
+
+        The image keys, `proprio` (JointState) if used, and the measured state of the robot if
+        the profile can use it: `measured_joints` (JointState) or `measured_pose` (PoseStamped).
+        """
+        return self._ingest.names
+
+    @property
+    def task(self) -> Task:
+        """What the robot is asked to do."""
+        return self._task
 
     def prepare(self, progress: Callable[[str], Any] | None = None) -> None:
         """Compiles and warms up the policy for the mapped cameras. Slow."""
+        self._policy.prepare(self._image_keys, window=self.window, proprio=self._proprio,
+                             progress=progress)
 
-    def store(self, key: str, message: Any, received_ns: int) -> None:
+    def store(self, name: str, message: Any, received_ns: int) -> None:
         """Keeps a message as the newest of its stream. O(1): nothing is decoded here.
 
         Args:
-            key: one of `streams`. `measured_pose` takes geometry_msgs/PoseStamped (needed only
-                by profiles that command poses).
+            name: one of `streams`.
             message: an rclpy or rosbags message.
             received_ns: time of receipt [ns], in the same clock as `now_ns` elsewhere.
+
+        Raises:
+            ParameterError: there is no such stream.
         """
+        with self._lock:
+            self._ingest.store(name, message, received_ns)
 
     def set_instruction(self, text: str) -> list[str]:
         """Sets the text of the task from the next inference on; '' takes it away.
@@ -150,46 +167,189 @@ class Runtime:
         Raises:
             TaskError: the text cannot be used; the task stays as it was.
         """
+        return self._change_task(lambda task: dataclasses.replace(task, text=text or None))
 
     def set_goal(self, key: str, message: Any) -> list[str]:
-        """Sets the goal image of an observation key. Decodes at once. As `set_instruction`.
+        """Sets the goal image of an observation key; decodes it at once. As `set_instruction`.
 
         Raises:
             TaskError: the policy has no goal of that key.
             ObservationError: the image cannot be decoded.
         """
+        image = decode_image(message, self._fallback)
+        return self._change_task(
+            lambda task: dataclasses.replace(task, goals={**task.goals, key: image}))
 
     def capture_goal(self, now_ns: int) -> tuple[str, ...]:
-        """Takes this moment's views as goal images; returns the keys that were set.
+        """Takes this moment's views as the goal images; returns the keys that were set.
 
         Raises:
-            TaskError: no view is there, or the policy takes no goal images.
+            TaskError: no fresh view is there, or the policy takes no goal of a mapped camera.
+            ObservationError: a view cannot be decoded.
         """
+        with self._lock:
+            sample = self._ingest.sample(now_ns)
+            waiting = self._ingest.waiting_for(now_ns)
+        if sample is None:
+            raise TaskError(f'capturing a goal needs a fresh view of the cameras: {waiting}')
+        keys = [key for key in self._image_keys
+                if key in self.spec.goal_keys and key in sample.messages]
+        if not keys:
+            raise TaskError(
+                'capturing a goal needs a mapped camera that the checkpoint takes goals of '
+                f"({', '.join(self.spec.goal_keys) or 'none'}), got "
+                f"{', '.join(self._image_keys)}; give an instruction instead")
+        goals = {key: decode_image(sample.messages[key].message, self._fallback).copy()
+                 for key in keys}
+        self._change_task(
+            lambda task: dataclasses.replace(task, goals={**task.goals, **goals}))
+        return tuple(keys)
 
     def clear_task(self) -> None:
-        """Takes instruction and goals away; the running chunk is dropped at once."""
-
-    @property
-    def task_text(self) -> str:
-        """The task in one line for people, '' when there is none."""
+        """Takes instruction and goals away; the robot is to hold at once."""
+        self._change_task(lambda task: Task())
 
     def poll(self, now_ns: int) -> InferenceJob | None:
         """Samples the streams when a policy step has begun; returns an inference if one is due.
 
-        At most one job is out at a time: while one is, the newest request waits for `accept`.
+        At most one job is out at a time: the next comes after the answer to it was accepted.
         """
+        with self._lock:
+            self._notice(now_ns)
+            if self._task.empty or not self._loop.step_due(now_ns):
+                return None
+            sample = self._ingest.sample(now_ns)
+            if sample is None:
+                return None
+            request = self._loop.observe(now_ns, sample.stamp_ns, sample)
+            return None if request is None else InferenceJob(request, self._task)
 
     def run(self, job: InferenceJob) -> ChunkResult:
-        """Decodes what the job uses and runs the policy. Slow; never raises an OctoError."""
+        """Decodes what the job uses and runs the policy. Slow; a failure is part of the result."""
+        return self._runner.run(job)
 
-    def accept(self, result: ChunkResult, now_ns: int) -> Chunk | None:
+    def accept(self, result: ChunkResult) -> AcceptedChunk | None:
         """Hands a result to the control loop; None when it failed or its task is out of date."""
+        request = result.job.request
+        error = result.error
+        accepted = False
+        with self._lock:
+            if result.actions is not None:
+                try:
+                    accepted = self._loop.accept(
+                        request.request_id, result.actions, request.observed_ns)
+                except ParameterError as broken:
+                    error = str(broken)
+            self._loop.abandon(request.request_id, unusable=result.unusable)
+            changed, self._failing = error != self._failing, error
+            positions = None
+            if accepted and result.actions is not None and self._whole_chunks:
+                positions = self._shaper.trajectory(
+                    result.actions, self._joints_if_good(self._now_ns or 0))
+        if error and changed:
+            _LOG.warning('no action chunk: %s', error)
+        elif changed:
+            _LOG.info('action chunks come again')
+        if not accepted or result.actions is None:
+            return None
+        return AcceptedChunk(request.request_id, result.actions, request.observed_ns,
+                             result.timings_s, positions)
 
     def tick(self, now_ns: int) -> Output:
         """Returns the command for now, or the reason to hold."""
+        with self._lock:
+            self._notice(now_ns)
+            tick = self._loop.tick(now_ns)
+            if tick.reason is HoldReason.CLOCK_JUMPED_BACK:
+                self._shaper.reset()
+            if self._task.empty:
+                return Output(None, NO_TASK)
+            if tick.action is None:
+                return Output(None, self._why_hold(tick.reason, now_ns))
+            try:
+                command = self._shaper.command(
+                    tick, now_ns, pose=self._pose(now_ns), joints=self._joints(now_ns))
+                self._clipped_steps += command.new_step and bool(command.clipped.any())
+                return Output(command)
+            except ObservationError as error:
+                return Output(None, str(error))
 
     def reset(self) -> None:
         """Forgets history, chunks, gripper and pose state; task and newest messages stay."""
+        with self._lock:
+            self._loop.reset()
+            self._shaper.reset()
+            self._now_ns = None
 
-    def health(self, now_ns: int) -> Mapping[str, Any]:
-        """Returns `StreamHealth` by stream: rate, age, drops, bad messages."""
+    def health(self, now_ns: int) -> dict[str, StreamHealth]:
+        """Returns rate, age, drops and bad messages by stream."""
+        with self._lock:
+            return self._ingest.health(now_ns)
+
+    @property
+    def clipped_steps(self) -> int:
+        """Policy steps so far whose action the limits changed."""
+        return self._clipped_steps
+
+    def measured_joints(self, now_ns: int) -> Float[np.ndarray, 'j'] | None:
+        """Returns fresh positions of the joints that are not grippers, for the stop behaviour."""
+        with self._lock:
+            return self._joints_if_good(now_ns)
+
+    def _pose(self, now_ns: int) -> Pose | None:
+        if MEASURED_POSE not in self._ingest.names:
+            return None
+        stamped = self._ingest.fresh(MEASURED_POSE, now_ns)
+        return None if stamped is None else decode_pose(stamped.message)
+
+    def _joints(self, now_ns: int) -> Float[np.ndarray, 'j'] | None:
+        if MEASURED_JOINTS not in self._ingest.names:
+            return None
+        stamped = self._ingest.fresh(MEASURED_JOINTS, now_ns)
+        return None if stamped is None else decode_joint_state(
+            stamped.message, self._joint_names)
+
+    def _joints_if_good(self, now_ns: int) -> Float[np.ndarray, 'j'] | None:
+        try:
+            return self._joints(now_ns)
+        except ObservationError:
+            return None
+
+    def _change_task(self, change: Callable[[Task], Task]) -> list[str]:
+        with self._lock:
+            task = change(self._task)
+            # Checking is quick: sizes and names; the encoding runs in the worker.
+            notes = [] if task.empty else self._policy.check_task(task)
+            self._task = task
+            if self._now_ns is not None:
+                self._loop.replan(self._now_ns)
+        return notes
+
+    def _notice(self, now_ns: int) -> None:
+        """Keeps the time; after a jump back, messages received later than now are not real."""
+        if self._now_ns is not None and now_ns < self._now_ns:
+            self._ingest.drop_later_than(now_ns)
+        self._now_ns = now_ns
+
+    def _report(self, problems: Mapping[str, str], seen: Sequence[str]) -> None:
+        with self._lock:
+            for name in seen:
+                if name in problems:
+                    self._ingest.stream(name).report_bad(problems[name])
+                else:
+                    self._ingest.stream(name).report_good()
+
+    def _why_hold(self, reason: HoldReason | None, now_ns: int) -> str:
+        if reason is HoldReason.CLOCK_JUMPED_BACK:
+            return reason.value
+        waiting = self._ingest.waiting_for(now_ns)
+        return waiting or self._failing or (reason.value if reason else '')
+
+
+def _checked_keys(image_keys: Sequence[str], spec: PolicySpec) -> tuple[str, ...]:
+    for key in image_keys:
+        if key not in spec.image_sizes:
+            raise ParameterError(
+                f"camera must be mapped to one of the checkpoint's image keys "
+                f"({', '.join(spec.image_sizes)}), got '{key}'{closest(key, spec.image_sizes)}")
+    return tuple(key for key in spec.image_sizes if key in image_keys)

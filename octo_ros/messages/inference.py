@@ -1,0 +1,137 @@
+"""The slow half of the runtime: decode a window of messages and run the policy on it.
+
+It runs in a worker thread, holds no lock and lets nothing but its result out: whatever goes wrong
+becomes the text of `ChunkResult.error`.
+"""
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+
+import numpy as np
+
+from octo_ros.array_typing import Float
+from octo_ros.errors import OctoError
+from octo_ros.messages.frames import FrameDecoder
+from octo_ros.messages.ingest import Sample
+from octo_ros.policy.control_loop import Request
+from octo_ros.policy.types import Frame
+from octo_ros.policy.types import Policy
+from octo_ros.policy.types import Task
+from octo_ros.policy.types import Window
+
+_LOG = logging.getLogger('octo_ros.messages')
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class InferenceJob:
+    """One inference that is wanted now; goes into `Runtime.run`.
+
+    Attributes:
+        request: the control loop's request; its payloads are samples of raw messages.
+        task: what the robot was asked to do when the job was made.
+    """
+
+    request: Request
+    task: Task
+
+    @property
+    def observed_ns(self) -> int:
+        """Stamp of the newest observation of the job [ns]."""
+        return self.request.observed_ns
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ChunkResult:
+    """What `Runtime.run` gives back; goes into `Runtime.accept`.
+
+    Attributes:
+        job: the job that was run.
+        actions: the un-normalised chunk, or None when it failed.
+        timings_s: wall time by stage (`decode`, `task`, and what the policy names) [s].
+        unusable: samples of the job that cannot be decoded.
+        error: why there is no chunk, one line, or ''.
+    """
+
+    job: InferenceJob
+    actions: Float[np.ndarray, 'ah ad'] | None
+    timings_s: Mapping[str, float]
+    unusable: tuple[Sample, ...] = ()
+    error: str = ''
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AcceptedChunk:
+    """A chunk that is being executed; `CommandMessages.chunk` makes messages of it.
+
+    Attributes:
+        chunk_id: number of the inference since the start; `Command.chunk_id` names the same.
+        actions: the un-normalised actions as the policy gave them.
+        observed_ns: stamp of the observation [ns]; action k is due at that plus k steps.
+        timings_s: wall time by stage [s].
+        positions: limited positions of the joints that are not grippers, when the profile
+            commands whole joint trajectories; None otherwise.
+    """
+
+    chunk_id: int
+    actions: Float[np.ndarray, 'ah ad']
+    observed_ns: int
+    timings_s: Mapping[str, float]
+    positions: Float[np.ndarray, 'ah j'] | None = None
+
+
+class InferenceRunner:
+    """Turns jobs into results. For one thread at a time."""
+
+    def __init__(self, policy: Policy, decoder: FrameDecoder,
+                 report: Callable[[Mapping[str, str], Sequence[str]], None]) -> None:
+        """Keeps its parts; `report(problems, streams)` hears of every message once decoded."""
+        self._policy = policy
+        self._decoder = decoder
+        self._report = report
+
+    def run(self, job: InferenceJob) -> ChunkResult:
+        """Decodes what the job uses and runs the policy. Slow; a failure is part of the result."""
+        timings_s: dict[str, float] = {}
+        bad: tuple[Sample, ...] = ()
+        try:
+            started = time.perf_counter()
+            window, bad, problem = self._decode(job)
+            timings_s['decode'] = time.perf_counter() - started
+            if window is None:
+                return ChunkResult(job, None, timings_s, bad, problem)
+            started = time.perf_counter()
+            task = self._policy.encode_task(job.task)
+            timings_s['task'] = time.perf_counter() - started
+            inference = self._policy.infer(window, task)
+        except OctoError as error:
+            return ChunkResult(job, None, timings_s, bad, str(error))
+        except Exception as error:  # out of memory, a lost device: the caller has to stay alive
+            _LOG.exception('the inference failed')
+            return ChunkResult(job, None, timings_s, bad, f'{type(error).__name__}: {error}')
+        return ChunkResult(job, inference.actions, {**timings_s, **inference.timings_s}, bad)
+
+    def _decode(self, job: InferenceJob) -> tuple[Window | None, tuple[Sample, ...], str]:
+        """Decodes the window; frames that cannot be are replaced by the oldest that can."""
+        frames: list[Frame] = []
+        bad: list[Sample] = []
+        problem = ''
+        real = [sample for sample, valid in zip(
+            job.request.payloads, job.request.timestep_pad_mask, strict=True) if valid]
+        for sample in real:
+            decoded = self._decoder.frame(sample)
+            self._report(decoded.problems, decoded.seen)
+            if decoded.frame is not None:
+                frames.append(decoded.frame)
+            else:
+                bad.append(sample)
+                problem = '; '.join(f'{name}: {text}' for name, text in decoded.problems.items())
+        if not frames or (bad and bad[-1] is real[-1]):
+            return None, tuple(bad), problem
+        size = len(job.request.payloads)
+        padding = size - len(frames)
+        window = Window((frames[0],) * padding + tuple(frames), np.arange(size) >= padding)
+        return window, tuple(bad), problem
