@@ -1,0 +1,1 @@
+"""Action heads: from embeddings to chunks of actions."""

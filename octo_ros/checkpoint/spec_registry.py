@@ -1,0 +1,186 @@
+"""From the `model` entry of config.json to a model: an allow-list of what it may name.
+
+A configuration names classes as module and name (`octo.model.components.tokenizers`,
+`ImageTokenizer`). Those are words to look up here. Nothing is imported by them.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+from octo_ros.errors import CheckpointError
+from octo_ros.errors import closest
+from octo_ros.model import resnet
+from octo_ros.model import t5
+from octo_ros.model import tokenizers
+from octo_ros.model import vision
+from octo_ros.model.heads import continuous
+from octo_ros.model.heads import diffusion
+from octo_ros.model.heads import discrete
+from octo_ros.model.heads import unet_ddpm
+from octo_ros.model.octo import OctoModule
+from octo_ros.model.octo import OctoTransformer
+
+_COMPONENTS = 'octo.model.components'
+_TOKENIZERS: Mapping[str, type] = {
+    f'{_COMPONENTS}.tokenizers:{cls.__name__}': cls
+    for cls in (tokenizers.ImageTokenizer, tokenizers.LanguageTokenizer,
+                tokenizers.LowdimObsTokenizer)}
+_ENCODERS: Mapping[str, type] = {
+    f'{_COMPONENTS}.vit_encoders:{cls.__name__}': cls
+    for cls in (vision.PatchEncoder, vision.SmallStem, vision.SmallStem16, vision.SmallStem32,
+                resnet.ViTResnet, resnet.ResNet26FILM)}
+_HEADS: Mapping[str, type] = {
+    f'{_COMPONENTS}.action_heads:{cls.__name__}': cls
+    for cls in (continuous.ContinuousActionHead, continuous.MSEActionHead,
+                continuous.L1ActionHead, discrete.DiscreteActionHead,
+                discrete.TokenPerDimActionHead, diffusion.DiffusionActionHead,
+                unet_ddpm.UNetDDPMActionHead)}
+_SPEC_KEYS = {'module', 'name', 'args', 'kwargs'}
+_TRANSFORMER_KEYS = ('num_layers', 'mlp_dim', 'num_attention_heads', 'dropout_rate',
+                     'attention_dropout_rate', 'add_position_embedding')
+_MODEL_KEYS = ('observation_tokenizers', 'task_tokenizers', 'heads', 'readouts',
+               'transformer_kwargs', 'token_embedding_size', 'max_horizon',
+               'repeat_task_tokens', 'use_correct_attention')
+_OPTIONAL_MODEL_KEYS = ('repeat_task_tokens', 'use_correct_attention')
+
+
+def build_module(model_config: Mapping[str, Any], *,
+                 params_shapes: Mapping[str, Any] | None = None) -> OctoModule:
+    """Builds the model that a configuration describes.
+
+    Args:
+        model_config: the `model` entry of config.json.
+        params_shapes: the checkpoint's parameter tree; its leaves need only a `shape`. Sizes of a
+            language model without a known name are read off it.
+
+    Raises:
+        CheckpointError: a name is unknown or a value is of the wrong kind; the text says where.
+    """
+    _check_keys(model_config, _MODEL_KEYS, 'model')
+    missing = [key for key in _MODEL_KEYS
+               if key not in model_config and key not in _OPTIONAL_MODEL_KEYS]
+    if missing:
+        raise CheckpointError(f'config.json: model must have {", ".join(missing)}; it is not the '
+                              'configuration of an Octo model')
+    transformer = _transformer_kwargs(model_config['transformer_kwargs'])
+    fields = {key: model_config[key] for key in _MODEL_KEYS[5:] if key in model_config}
+    fields['readouts'] = dict(model_config['readouts'])
+    _check_types(OctoTransformer, fields, 'model')
+    language_params = _subtree(params_shapes, 'octo_transformer')
+
+    def build(group: str, known: Mapping[str, type]) -> dict[str, Any]:
+        return {name: _build(spec, known, f'model.{group}.{name}',
+                             _subtree(language_params, f'{group}_{name}'))
+                for name, spec in model_config[group].items()}
+
+    return OctoModule(
+        octo_transformer=OctoTransformer(
+            observation_tokenizers=build('observation_tokenizers', _TOKENIZERS),
+            task_tokenizers=build('task_tokenizers', _TOKENIZERS),
+            transformer_kwargs=transformer, **fields),
+        heads=build('heads', _HEADS))
+
+
+def _build(spec: Any, known: Mapping[str, type], path: str,
+           params: Mapping[str, Any] | None = None) -> Any:
+    cls, kwargs = _resolve(spec, known, path)
+    if cls is tokenizers.ImageTokenizer:
+        if 'encoder' not in kwargs:
+            raise CheckpointError(f'config.json: {path}.kwargs must have an encoder')
+        encoder, options = _resolve(kwargs['encoder'], _ENCODERS, f'{path}.kwargs.encoder')
+        kwargs['encoder'] = vision.EncoderSpec(encoder, tuple(options.items()))
+    if cls is tokenizers.LanguageTokenizer:
+        kwargs['sizes'] = _language_sizes(kwargs.get('encoder'), params, path)
+    try:
+        return cls(**kwargs)
+    except TypeError as error:
+        raise CheckpointError(f'config.json: {path}.kwargs is not complete: {error}') from error
+
+
+def _resolve(spec: Any, known: Mapping[str, type], path: str) -> tuple[type, dict[str, Any]]:
+    """Returns the class and the checked keyword arguments of a specification."""
+    if not isinstance(spec, Mapping) or set(spec) != _SPEC_KEYS:
+        raise CheckpointError(f'config.json: {path} must have exactly the keys module, name, args '
+                              f'and kwargs, got {sorted(spec) if spec else spec!r}')
+    name = f'{spec["module"]}:{spec["name"]}'
+    if name not in known:
+        raise CheckpointError(f'config.json: {path} names {name!r}, which is not known'
+                              f'{closest(name, known)}; known are {", ".join(sorted(known))}')
+    if spec['args']:
+        raise CheckpointError(f'config.json: {path}.args must be empty, got {spec["args"]!r}; '
+                              'give them by name in kwargs')
+    kwargs = {key: _frozen(value) for key, value in spec['kwargs'].items()}
+    _check_types(known[name], kwargs, f'{path}.kwargs')
+    return known[name], kwargs
+
+
+def _frozen(value: Any) -> Any:
+    """Returns lists as tuples, so that modules can be compared and hashed."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return tuple(_frozen(item) for item in value)
+    return value
+
+
+def _language_sizes(encoder: str | None, params: Mapping[str, Any] | None,
+                    path: str) -> t5.T5Sizes | None:
+    if encoder is None:
+        return None
+    if encoder in t5.KNOWN_SIZES:
+        return t5.KNOWN_SIZES[encoder]
+    subtree = _subtree(params, 'hf_model')
+    if subtree is not None and t5.is_t5(encoder):
+        return t5.sizes_from_params(subtree)
+    why = ('its sizes must be read off the parameters, and there are none'
+           if t5.is_t5(encoder) else 'only T5 encoders are supported')
+    raise CheckpointError(f'config.json: {path}.kwargs.encoder must be one of '
+                          f'{", ".join(t5.KNOWN_SIZES)} or a T5 in the checkpoint, got {encoder!r}'
+                          f'{closest(encoder, t5.KNOWN_SIZES)}: {why}')
+
+
+def _transformer_kwargs(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    path = 'model.transformer_kwargs'
+    _check_keys(kwargs, _TRANSFORMER_KEYS, path)
+    if kwargs.get('add_position_embedding'):
+        raise CheckpointError(f'config.json: {path}.add_position_embedding must be false: the '
+                              'tokens carry their positions already')
+    return {key: value for key, value in kwargs.items() if key != 'add_position_embedding'}
+
+
+def _subtree(tree: Mapping[str, Any] | None, key: str) -> Mapping[str, Any] | None:
+    return None if tree is None else tree.get(key)
+
+
+def _check_keys(given: Mapping[str, Any], known: Sequence[str], path: str) -> None:
+    for key in given:
+        if key not in known:
+            raise CheckpointError(f'config.json: {path} has {key!r}, which is not known'
+                                  f'{closest(key, known)}; known are {", ".join(known)}')
+
+
+def _check_types(cls: type, kwargs: Mapping[str, Any], path: str) -> None:
+    """Checks names and plain types of arguments against the fields of a module."""
+    fields = {field.name: field for field in dataclasses.fields(cls)
+              if field.name not in ('parent', 'name', 'sizes')}
+    _check_keys(kwargs, list(fields), path)
+    hints = typing.get_type_hints(cls)
+    for key, value in kwargs.items():
+        kinds = [kind for kind in _plain_types(hints[key]) if kind is not types.NoneType]
+        optional = types.NoneType in _plain_types(hints[key])
+        if not kinds or (value is None and optional):
+            continue
+        if isinstance(value, bool) is not (bool in kinds) or not isinstance(value, tuple(kinds)):
+            words = ' or '.join(kind.__name__ for kind in kinds)
+            raise CheckpointError(f'config.json: {path}.{key} must be {words}, got {value!r}')
+
+
+def _plain_types(hint: Any) -> tuple[type, ...]:
+    """Returns the plain types of an annotation, or nothing when it has others."""
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    plain = (bool, int, float, str, types.NoneType)
+    if not all(kind in plain for kind in kinds):
+        return ()
+    return (*kinds, int) if float in kinds else kinds

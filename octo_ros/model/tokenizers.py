@@ -1,0 +1,243 @@
+"""Tokenizers: from observations and tasks to groups of tokens.
+
+A tokenizer that finds nothing to work on returns None and the sequence goes without its tokens.
+"""
+
+import logging
+import re
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from octo_ros.array_typing import Array
+from octo_ros.array_typing import Bool
+from octo_ros.array_typing import Float
+from octo_ros.errors import CheckpointError
+from octo_ros.errors import ObservationError
+from octo_ros.errors import TaskError
+from octo_ros.model.bins import BinTokenizer
+from octo_ros.model.t5 import T5Encoder
+from octo_ros.model.t5 import T5Sizes
+from octo_ros.model.tokens import TokenGroup
+from octo_ros.model.transformer import MAPHead
+from octo_ros.model.vision import EncoderSpec
+
+Data = Mapping[str, Any]
+LANGUAGE_KEY = 'language_instruction'
+_log = logging.getLogger('octo_ros.model')
+
+
+def match_keys(patterns: Sequence[str], keys: Iterable[str]) -> list[str]:
+    """Returns the keys, sorted, whose beginning matches one of the regular expressions."""
+    return [key for key in sorted(keys) if any(re.match(pattern, key) for pattern in patterns)]
+
+
+def pad_mask(shape: Sequence[int], data: Data, keys: Sequence[str]) -> Bool[Array, '*batch n']:
+    """Returns which tokens are real: those of items of which at least one key is.
+
+    Args:
+        shape: shape of the mask, tokens last.
+        data: observation or task; its `pad_mask_dict` has one mask per key. Where it or a key of
+            it is missing, all tokens count as real.
+        keys: what the tokens were made of.
+    """
+    masks = data.get('pad_mask_dict')
+    missing = sorted(set(keys) - set(masks or ()))
+    if missing:
+        _log.info('pad_mask_dict has no %s: all of its tokens count as real', ', '.join(missing))
+        return jnp.ones(shape, bool)
+    real = jnp.stack([jnp.asarray(masks[key], bool) for key in keys], axis=-1).any(axis=-1)
+    return jnp.broadcast_to(real[..., None], shape)
+
+
+class TokenLearner(nn.Module):
+    """Pools any number of tokens to a fixed number (arXiv:2106.11297, by attention pooling)."""
+
+    num_tokens: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, 'b t n d'], *, train: bool) -> Float[Array, 'b t m d']:
+        """Returns `num_tokens` tokens."""
+        x = x + self.param('pos_embed', nn.initializers.normal(0.02), x.shape[-2:])
+        x = nn.LayerNorm(name='LayerNorm_0')(x)
+        group = TokenGroup(x, jnp.ones(x.shape[:-1], bool))
+        return MAPHead(self.num_tokens, name='MAPHead_0')(group, train=train)
+
+
+class ImageTokenizer(nn.Module):
+    """Tokens of images that are stacked on their channels, with or without goal images.
+
+    Attributes:
+        encoder: the image encoder.
+        use_token_learner: True to pool the encoder's grid to `num_tokens` tokens.
+        num_tokens: number of tokens when pooled.
+        conditioning_type: stands in old configurations; it has no effect.
+        obs_stack_keys: regular expressions for observations to stack.
+        task_stack_keys: regular expressions for goal images to stack behind them.
+        task_film_keys: task entries (b, k) that condition the encoder.
+        proper_pad_mask: False to count every token as real.
+    """
+
+    encoder: EncoderSpec
+    use_token_learner: bool = False
+    num_tokens: int = 8
+    conditioning_type: str = 'none'
+    obs_stack_keys: Sequence[str] = ('image_.*', 'depth_.*')
+    task_stack_keys: Sequence[str] = ()
+    task_film_keys: Sequence[str] = ()
+    proper_pad_mask: bool = True
+
+    def observation_keys(self, observations: Iterable[str]) -> list[str]:
+        """Returns the observations that this tokenizer stacks, in order."""
+        return match_keys(self.obs_stack_keys, observations)
+
+    def missing_goals(self, observations: Iterable[str], tasks: Iterable[str]) -> list[str]:
+        """Returns the goal images that this tokenizer would use and the task does not have."""
+        if not self.observation_keys(observations):
+            return []
+        return sorted(set(match_keys(self.task_stack_keys, observations)) - set(tasks))
+
+    @nn.compact
+    def __call__(self, observations: Data, tasks: Data, *, train: bool) -> TokenGroup | None:
+        """Returns tokens (b, t, n, d), or None when no observation matches.
+
+        Args:
+            observations: images (b, t, ih, iw, c) by key.
+            tasks: goal images (b, ih, iw, c) by key; zero pixels stand for a missing one.
+            train: True to use dropout.
+        """
+        keys = self.observation_keys(observations)
+        if not keys:
+            return None
+        images = self._stack(observations, tasks, keys)
+        batch, steps = images.shape[:2]
+        condition = self._condition(tasks, steps)
+        grid = self.encoder.build()(images.reshape(batch * steps, *images.shape[2:]), condition)
+        tokens = grid.reshape(batch, steps, -1, grid.shape[-1])
+        if self.use_token_learner:
+            tokens = TokenLearner(self.num_tokens, name='TokenLearner_0')(tokens, train=train)
+        shape = tokens.shape[:-1]
+        mask = pad_mask(shape, observations, keys) if self.proper_pad_mask else jnp.ones(shape, bool)
+        return TokenGroup(tokens, mask)
+
+    def _stack(self, observations: Data, tasks: Data,
+               keys: Sequence[str]) -> Float[Array, 'b t ih iw c']:
+        images = [observations[key] for key in keys]
+        goals = dict(tasks)
+        for key in self.missing_goals(observations, tasks):
+            goals[key] = jnp.zeros_like(observations[key][:, 0])
+        steps = images[0].shape[1]
+        for key in match_keys(self.task_stack_keys, goals):
+            goal = jnp.asarray(goals[key])
+            images.append(jnp.broadcast_to(goal[:, None], (goal.shape[0], steps, *goal.shape[1:])))
+            keys = [*keys, f'goal {key}']
+        if len({image.shape[:-1] for image in images}) > 1:
+            shapes = ', '.join(f'{key} {image.shape}' for key, image in
+                               zip(keys, images, strict=True))
+            raise ObservationError('images that are stacked must have one size and batch, got '
+                                   f'{shapes}; resize them to the sizes in the example batch')
+        return jnp.concatenate(images, axis=-1)
+
+    def _condition(self, tasks: Data, steps: int) -> Float[Array, 'b*t k'] | None:
+        if not self.task_film_keys:
+            return None
+        missing = [key for key in self.task_film_keys if key not in tasks]
+        if missing:
+            raise TaskError(f'the task must have {", ".join(missing)}, which conditions the image '
+                            f'encoder, got {", ".join(sorted(tasks)) or "an empty task"}')
+        vector = jnp.concatenate([tasks[key] for key in self.task_film_keys], axis=-1)
+        return jnp.repeat(vector, steps, axis=0)
+
+
+class LanguageTokenizer(nn.Module):
+    """Tokens of the instruction.
+
+    Attributes:
+        encoder: name of the language model in the configuration, or None.
+        finetune_encoder: True to let gradients into the language model.
+        proper_pad_mask: False to count every token as real.
+        sizes: sizes of the language model; None when `encoder` is None.
+    """
+
+    encoder: str | None = None
+    finetune_encoder: bool = False
+    proper_pad_mask: bool = True
+    sizes: T5Sizes | None = None
+
+    def setup(self) -> None:
+        """Makes the language model, if there is one."""
+        if self.sizes is not None:
+            self.hf_model = T5Encoder(self.sizes)
+
+    def encode(self, instruction: Any) -> Float[Array, 'b n d']:
+        """Returns embeddings of `{input_ids, attention_mask}`; an array is taken as embeddings."""
+        if not isinstance(instruction, Mapping):
+            embeddings = jnp.asarray(instruction)
+            return embeddings[:, None] if embeddings.ndim == 2 else embeddings
+        if self.sizes is None:
+            raise CheckpointError(
+                'the language tokenizer has no encoder, so language_instruction must be an array '
+                'of embeddings, got token ids; remove the text processor from config.json')
+        embeddings = self.hf_model(instruction['input_ids'], instruction['attention_mask'])
+        return embeddings if self.finetune_encoder else jax.lax.stop_gradient(embeddings)
+
+    def __call__(self, observations: Data, tasks: Data, *, train: bool) -> TokenGroup | None:
+        """Returns tokens (b, n, d), or None when the task has no `language_instruction`."""
+        del observations, train
+        if LANGUAGE_KEY not in tasks:
+            return None
+        tokens = self.encode(tasks[LANGUAGE_KEY])
+        shape = tokens.shape[:-1]
+        mask = pad_mask(shape, tasks, (LANGUAGE_KEY,)) if self.proper_pad_mask else jnp.ones(
+            shape, bool)
+        return TokenGroup(tokens, mask)
+
+
+class LowdimObsTokenizer(nn.Module):
+    """One token for each number of a vector observation, as it is or as a bin.
+
+    Attributes:
+        n_bins: number of bins, see `BinTokenizer`.
+        bin_type: kind of bins.
+        low: lower end of uniform bins.
+        high: upper end of uniform bins.
+        obs_keys: regular expressions for the observations; all matches of the first come first.
+        discretize: True for one-hot bins (d = n_bins), False for the number itself (d = 1).
+        proper_pad_mask: stands in configurations; tokens of vectors are never masked by key.
+    """
+
+    n_bins: int = 256
+    bin_type: str = 'uniform'
+    low: float = 0.0
+    high: float = 1.0
+    obs_keys: Sequence[str] = ()
+    discretize: bool = False
+    proper_pad_mask: bool = True
+
+    def observation_keys(self, observations: Iterable[str]) -> list[str]:
+        """Returns the observations that this tokenizer joins, in order."""
+        keys = list(observations)
+        return [key for pattern in self.obs_keys for key in match_keys((pattern,), keys)]
+
+    @nn.compact
+    def __call__(self, observations: Data, tasks: Data, *, train: bool) -> TokenGroup | None:
+        """Returns tokens (b, t, p, d), or None when no observation matches."""
+        del tasks, train
+        keys = self.observation_keys(observations)
+        if not keys:
+            return None
+        for key in keys:
+            if jnp.ndim(observations[key]) != 3:
+                raise ObservationError(f'{key} must have the shape (b, t, p), got '
+                                       f'{jnp.shape(observations[key])}; give one vector a step')
+        values = jnp.concatenate([observations[key] for key in keys], axis=-1)
+        tokens = values[..., None]
+        if self.discretize:
+            bins = BinTokenizer(self.n_bins, self.bin_type, self.low, self.high)
+            tokens = jax.nn.one_hot(bins.encode(values), self.n_bins)
+        return TokenGroup(tokens, jnp.ones(tokens.shape[:-1], bool))
