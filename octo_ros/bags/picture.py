@@ -1,0 +1,95 @@
+"""Draws a run of the policy: a strip of camera images above the curves of the predicted actions."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from octo_ros.array_typing import Float
+from octo_ros.array_typing import UInt8
+
+WIDTH_IN, STRIP_IN, PANEL_IN, DPI = 12.0, 1.75, 0.95, 110
+MOST_IMAGES, MOST_IN_ONE_COLUMN = 7, 8
+PREDICTED, EXECUTED, RECORDED = '#9dbfe8', '#1f5fb4', '#2b2b2b'
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """What to draw. Times are seconds since the start of the run.
+
+    Attributes:
+        title: first line, large.
+        note: second line, such as what to think of the weights; may be empty.
+        names: of the action dimensions, with units where they have one.
+        step_s: duration of a policy step [s].
+        executed_steps: leading steps of each chunk that are carried out; drawn strong.
+        frames: time and image of one camera, oldest first; a few are picked.
+        chunks: time of the observation and the actions of each chunk.
+        recorded: times and actions of a recording to compare with, or None.
+    """
+
+    title: str
+    note: str
+    names: Sequence[str]
+    step_s: float
+    executed_steps: int
+    frames: Sequence[tuple[float, UInt8[np.ndarray, 'ih iw 3']]]
+    chunks: Sequence[tuple[float, Float[np.ndarray, 'ah ad']]]
+    recorded: tuple[Sequence[float], Float[np.ndarray, 'n ad']] | None = None
+
+
+def draw(picture: Picture, path: Path) -> None:
+    """Writes the picture as a PNG; makes the folder where needed."""
+    columns = 1 if len(picture.names) <= MOST_IN_ONE_COLUMN else 2
+    rows = math.ceil(len(picture.names) / columns)
+    figure = Figure(figsize=(WIDTH_IN, 1.0 + STRIP_IN + rows * PANEL_IN), layout='constrained')
+    figure.suptitle(picture.title, fontsize=13, fontweight='bold')
+    top, bottom = figure.subfigures(2, 1, height_ratios=[STRIP_IN, rows * PANEL_IN + 0.35])
+    _draw_strip(top.subplots(1, MOST_IMAGES), picture)
+    panels = bottom.subplots(rows, columns, sharex=True, squeeze=False)
+    for dimension, axes in enumerate(panels.T.flat):
+        if dimension < len(picture.names):
+            _draw_dimension(axes, picture, dimension)
+        else:
+            axes.set_axis_off()
+    for axes in panels[-1]:
+        axes.set_xlabel('time [s]', fontsize=8)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    bottom.legend(handles, labels, loc='outside upper right', ncols=3, fontsize=8, frameon=False)
+    if picture.note:
+        bottom.supxlabel(picture.note, fontsize=9, color='#a03020')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=DPI)
+
+
+def _draw_strip(places: Sequence[Axes], picture: Picture) -> None:
+    picks = np.unique(np.linspace(0, len(picture.frames) - 1, MOST_IMAGES).round().astype(int))
+    for axes in places:
+        axes.set_axis_off()
+    for axes, pick in zip(places, picks if picture.frames else (), strict=False):
+        time_s, image = picture.frames[pick]
+        axes.imshow(image)
+        axes.set_title(f'{time_s:.1f} s', fontsize=8)
+
+
+def _draw_dimension(axes: Axes, picture: Picture, dimension: int) -> None:
+    done = picture.executed_steps
+    for index, (time_s, actions) in enumerate(picture.chunks):
+        times = time_s + picture.step_s * np.arange(len(actions) + 1)
+        curve = np.append(actions[:, dimension], actions[-1, dimension])
+        axes.step(times, curve, where='post', color=PREDICTED, linewidth=0.8,
+                  label='predicted chunk' if index == 0 else None)
+        axes.step(times[:done + 1], curve[:done + 1], where='post', color=EXECUTED, linewidth=1.5,
+                  label='executed part' if index == 0 else None)
+    if picture.recorded is not None:
+        times, actions = picture.recorded
+        axes.plot(times, actions[:, dimension], color=RECORDED, linewidth=1.0, linestyle='--',
+                  label='recorded')
+    axes.set_ylabel(picture.names[dimension], fontsize=8, rotation=0, ha='right', va='center')
+    axes.tick_params(labelsize=7)
+    axes.grid(alpha=0.25, linewidth=0.5)
+    axes.spines[['top', 'right']].set_visible(False)

@@ -1,0 +1,28 @@
+"""The picture of a run: that it is drawn for every kind of run."""
+
+import cv2
+import numpy as np
+import pytest
+
+from octo_ros.bags.picture import Picture
+from octo_ros.bags.picture import draw
+
+
+def _picture(dimensions: int, frames: int, chunks: int, recorded: bool) -> Picture:
+    rng = np.random.default_rng(0)
+    times = np.arange(5) * 0.2
+    return Picture(
+        'title', 'note', [f'joint_{index}' for index in range(dimensions)], 0.2, 2,
+        [(0.1 * index, rng.integers(0, 255, (24, 32, 3), np.uint8)) for index in range(frames)],
+        [(0.4 * index, rng.normal(size=(4, dimensions))) for index in range(chunks)],
+        (times, rng.normal(size=(5, dimensions))) if recorded else None)
+
+
+@pytest.mark.parametrize(('dimensions', 'frames', 'chunks', 'recorded'), [
+    (7, 20, 6, True), (14, 3, 2, False), (2, 1, 1, False), (7, 0, 0, True)])
+def test_picture_is_drawn(tmp_path, dimensions, frames, chunks, recorded):
+    path = tmp_path / 'new' / 'run.png'
+    draw(_picture(dimensions, frames, chunks, recorded), path)
+    image = cv2.imread(str(path))
+    assert image.shape[1] == 1320
+    assert image.std() > 5
