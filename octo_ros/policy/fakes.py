@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from octo_ros.array_typing import UInt8
 from octo_ros.errors import TaskError
 from octo_ros.errors import closest
+from octo_ros.policy import images
 from octo_ros.policy.types import Inference
 from octo_ros.policy.types import PolicySpec
 from octo_ros.policy.types import Task
@@ -86,6 +88,12 @@ class FakePolicy:
             progress('Preparing the fake policy.')
         self.prepared = Prepared(tuple(image_keys), window, proprio)
 
+    def preprocess(
+        self, key: str, image: UInt8[np.ndarray, 'ih iw 3']
+    ) -> UInt8[np.ndarray, 'oh ow 3']:
+        """Resizes an image to the size of its key."""
+        return images.preprocess(image, self.spec.image_sizes[key])
+
     def check_task(self, task: Task) -> list[str]:
         """Refuses goals of unknown keys and text without a language input."""
         for key in task.goals:
@@ -96,7 +104,9 @@ class FakePolicy:
         if task.text is not None and not self.spec.uses_language:
             raise TaskError('This policy takes no instruction; give a goal image')
         missing = [key for key in self.spec.goal_keys if key not in task.goals]
-        return [f'No goal image for {", ".join(missing)}: zeros take its place.'] if missing else []
+        if not missing:
+            return []
+        return [f'No goal image for {", ".join(missing)}: zeros take its place.']
 
     def encode_task(self, task: Task) -> Mapping[str, Any]:
         """Returns a checksum of the task."""

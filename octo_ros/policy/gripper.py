@@ -1,4 +1,4 @@
-"""From the gripper's number in an action to what a gripper is told: binary, sticky, in its sense."""
+"""From the gripper's number in an action to a command: binary, sticky, in the gripper's sense."""
 
 from octo_ros.policy.profile import GripperParams
 

@@ -8,6 +8,7 @@ mostly) the numbers were never normalised.
 from collections.abc import Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from octo_ros.array_typing import Array
@@ -49,10 +50,8 @@ def select_statistics(
     return dataset_statistics[key or names[0]]
 
 
-def affine(
-    statistics: Mapping[str, Any], kind: str = 'normal'
-) -> tuple[Float[np.ndarray, 'ad'], Float[np.ndarray, 'ad']]:
-    """Returns scale and offset with `real = normalised * scale + offset`, as float64.
+def action_size(statistics: Mapping[str, Any], kind: str = 'normal') -> int:
+    """Returns the number of action dimensions that statistics are for.
 
     Args:
         statistics: the `action` entry of a dataset: lists or arrays `mean` and `std`, or `p01` and
@@ -62,21 +61,7 @@ def affine(
     Raises:
         ParameterError: the kind is unknown, or the statistics lack what it takes.
     """
-    if kind not in NORMALIZATION_TYPES:
-        raise ParameterError(
-            f"'normalization_type' must be one of {', '.join(NORMALIZATION_TYPES)}, got "
-            f"'{kind}'{closest(kind, NORMALIZATION_TYPES)}")
-    first, second = (
-        _entry(statistics, name) for name in {'normal': ('mean', 'std'),
-                                              'bounds': ('p01', 'p99')}[kind])
-    mask = np.asarray(statistics.get('mask', np.ones(len(first), bool)), bool)
-    if not len(first) == len(second) == len(mask):
-        raise ParameterError(
-            f'The action statistics must have one length, got {len(first)}, {len(second)} and '
-            f'a mask of {len(mask)}; correct dataset_statistics.json')
-    scale, offset = (second, first) if kind == 'normal' else (
-        (second - first) / 2, (second + first) / 2)
-    return np.where(mask, scale, 1.0), np.where(mask, offset, 0.0)
+    return len(_checked(statistics, kind)[0])
 
 
 def unnormalize_actions(
@@ -93,14 +78,20 @@ def unnormalize_actions(
         kind: 'normal' or 'bounds'.
 
     Raises:
-        ParameterError: see `affine`; or the statistics have more dimensions than the actions.
+        ParameterError: see `action_size`; or the statistics have more dimensions than the actions.
     """
-    scale, offset = (part.astype(np.float32) for part in affine(statistics, kind))
-    if len(scale) > actions.shape[-1]:
+    first, second, mask = _checked(statistics, kind)
+    if len(mask) > actions.shape[-1]:
         raise ParameterError(
             f'The action statistics must have at most the {actions.shape[-1]} dimensions of the '
-            f'action head, got {len(scale)}; choose the statistics of the right dataset')
-    return actions[..., :len(scale)] * scale + offset
+            f'action head, got {len(mask)}; choose the statistics of the right dataset')
+    actions = actions[..., :len(mask)]
+    if kind == 'normal':
+        real = actions * second + first
+    else:
+        real = (actions + 1) * (second - first) / 2 + first
+    where = np.where if isinstance(actions, np.ndarray) else jnp.where
+    return where(mask, real, actions)
 
 
 def normalize_proprio(
@@ -126,6 +117,22 @@ def normalize_proprio(
 
 def _is_dataset(entry: Any) -> bool:
     return isinstance(entry, Mapping) and 'action' in entry
+
+
+def _checked(statistics: Mapping[str, Any], kind: str) -> tuple[np.ndarray, ...]:
+    """Returns mean, deviation and mask, or p01, p99 and mask."""
+    if kind not in NORMALIZATION_TYPES:
+        raise ParameterError(
+            f"'normalization_type' must be one of {', '.join(NORMALIZATION_TYPES)}, got "
+            f"'{kind}'{closest(kind, NORMALIZATION_TYPES)}")
+    names = ('mean', 'std') if kind == 'normal' else ('p01', 'p99')
+    first, second = (_entry(statistics, name).astype(np.float32) for name in names)
+    mask = np.asarray(statistics.get('mask', np.ones(len(first), bool)), bool)
+    if not len(first) == len(second) == len(mask):
+        raise ParameterError(
+            f'The action statistics must have one length, got {len(first)}, {len(second)} and '
+            f'a mask of {len(mask)}; correct dataset_statistics.json')
+    return first, second, mask
 
 
 def _entry(statistics: Mapping[str, Any], name: str) -> Float[np.ndarray, 'ad']:

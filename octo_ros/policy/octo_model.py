@@ -30,7 +30,7 @@ from octo_ros.model.tokenizers import match_keys
 from octo_ros.model.tokens import TokenGroup
 from octo_ros.policy import model_inputs
 from octo_ros.policy import model_summary
-from octo_ros.policy.normalization import affine
+from octo_ros.policy.normalization import action_size
 from octo_ros.policy.normalization import unnormalize_actions
 from octo_ros.policy.text import TextProcessor
 
@@ -227,7 +227,7 @@ class OctoModel:
         options = self._head_options(head, argmax, temperature)
         active = None
         if unnormalization_statistics is not None:
-            active = len(affine(unnormalization_statistics, normalization_type)[0])
+            active = action_size(unnormalization_statistics, normalization_type)
         if isinstance(noise, tuple | list) and sample_shape:
             _check_noise(noise, sample_shape)
         actions = self._sample(

@@ -1,0 +1,140 @@
+"""Camera images to the model's input, with the numbers of its training.
+
+Training resized with Lanczos3 and antialias, and cropped some cameras at random; at run time the
+mean of those crops is taken from the centre and scaled back bilinearly (Octo's evaluation
+wrappers). Both steps are linear and separable and nothing is clipped in between, so each axis
+needs one weight matrix. Its Lanczos part comes from `jax.image`, which follows the same
+definition as TensorFlow's resize. The matrices are banded: a few output rows at a time touch only
+a short span of input rows, which keeps a 640x480 image at a few milliseconds of one CPU core.
+"""
+
+import functools
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from octo_ros.array_typing import Float
+from octo_ros.array_typing import UInt8
+from octo_ros.errors import ObservationError
+
+# Output rows per product: small enough to skip most zeros, large enough for fast products.
+_BLOCK = 32
+_NEGLIGIBLE = 1e-9
+
+Crop = tuple[float, float]
+_Bands = tuple[tuple[slice, slice, Float[np.ndarray, 'block span']], ...]
+
+
+def preprocess(
+    image: UInt8[np.ndarray, 'ih iw 3'], size: tuple[int, int], crop: Crop | None = None
+) -> UInt8[np.ndarray, 'oh ow 3']:
+    """Resizes an image as in training.
+
+    Args:
+        image: RGB, any size.
+        size: height and width wanted [pixel].
+        crop: height and width, as parts of the whole, of the centred crop that is scaled back to
+            `size`; None for no crop.
+
+    Raises:
+        ObservationError: it is not a uint8 image with three channels and at least one pixel.
+    """
+    if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8 or not image.size:
+        raise ObservationError(
+            'An image must be uint8 with shape (height, width, 3) and not be empty, got '
+            f'{image.dtype} with shape {image.shape}; convert it to RGB')
+    if image.shape[:2] == tuple(size) and crop is None:
+        return image
+    untouched = image.shape[:2] == tuple(size)
+    height, width = (
+        _bands(source, target, None if crop is None else crop[axis], untouched)
+        for axis, (source, target) in enumerate(zip(image.shape[:2], size, strict=True)))
+    rows = _apply(height, image.reshape(image.shape[0], -1).astype(np.float32), size[0])
+    columns = rows.reshape(size[0], image.shape[1], 3).transpose(1, 0, 2)
+    resized = _apply(width, columns.reshape(image.shape[1], -1), size[1])
+    rounded = np.clip(np.rint(resized), 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(rounded.reshape(size[1], size[0], 3).transpose(1, 0, 2))
+
+
+def crop_for(config: Mapping[str, Any], key: str) -> Crop | None:
+    """Returns the mean of the random crops that training took of a camera.
+
+    Args:
+        config: the checkpoint's config.json.
+        key: observation key, such as `image_primary`.
+
+    Returns:
+        Height and width as parts of the whole, or None when there was no random crop.
+    """
+    augmentation = _augmentation(config, key.removeprefix('image_'))
+    crop = augmentation.get('random_resized_crop')
+    if not crop or 'random_resized_crop' not in augmentation.get('augment_order', ()):
+        return None
+    scale = float(np.mean(crop.get('scale', (1.0, 1.0))))
+    ratio = float(np.mean(crop.get('ratio', (1.0, 1.0))))
+    height, width = (min(1.0, math.sqrt(part)) for part in (scale / ratio, scale * ratio))
+    return None if height == width == 1.0 else (height, width)
+
+
+def _augmentation(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    for holder in (config, config.get('dataset_kwargs') or {}):
+        found = (holder.get('frame_transform_kwargs') or {}).get('image_augment_kwargs')
+        if found:
+            # One set of options for all cameras, or one set a camera.
+            return found if 'augment_order' in found else found.get(name) or {}
+    return {}
+
+
+def _apply(
+    bands: _Bands, rows: Float[np.ndarray, 'source rest'], size: int
+) -> Float[np.ndarray, 'target rest']:
+    result = np.empty((size, rows.shape[1]), np.float32)
+    for target, source, weights in bands:
+        np.matmul(weights, rows[source], out=result[target])
+    return result
+
+
+@functools.lru_cache(maxsize=64)
+def _bands(source: int, target: int, crop: float | None, untouched: bool) -> _Bands:
+    """Cuts the weight matrix of one axis into blocks of rows without their zero columns."""
+    weights = np.eye(source) if untouched else _lanczos_weights(source, target)
+    if crop is not None:
+        weights = _crop_weights(target, crop) @ weights
+    bands = []
+    for start in range(0, target, _BLOCK):
+        block = weights[start:start + _BLOCK]
+        used = np.flatnonzero(np.abs(block).max(axis=0) > _NEGLIGIBLE)
+        span = slice(int(used[0]), int(used[-1]) + 1)
+        bands.append((
+            slice(start, start + len(block)), span,
+            np.ascontiguousarray(block[:, span], dtype=np.float32)))
+    return tuple(bands)
+
+
+def _lanczos_weights(source: int, target: int) -> Float[np.ndarray, 'target source']:
+    """Returns the weights of every input pixel in every output pixel: the resized identity."""
+    with jax.default_device(jax.devices('cpu')[0]):
+        resized = jax.image.resize(
+            np.eye(source, dtype=np.float32), (target, source), 'lanczos3', antialias=True,
+            precision=jax.lax.Precision.HIGHEST)
+    return np.asarray(resized, dtype=np.float64)
+
+
+def _crop_weights(size: int, part: float) -> Float[np.ndarray, 'target target']:
+    """Returns bilinear weights that scale the centred `part` of an axis back to its size.
+
+    The first and last output pixels lie on the ends of the crop, measured between the centres of
+    the outermost input pixels (TensorFlow's crop_and_resize).
+    """
+    positions = (0.5 + part * (np.linspace(0.0, 1.0, size) - 0.5)) * (size - 1)
+    if size == 1:
+        positions = np.zeros(1)
+    lower = np.clip(np.floor(positions).astype(int), 0, max(size - 2, 0))
+    rest = positions - lower
+    weights = np.zeros((size, size))
+    weights[np.arange(size), lower] = 1.0 - rest
+    weights[np.arange(size), np.minimum(lower + 1, size - 1)] += rest
+    return weights
