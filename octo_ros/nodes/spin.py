@@ -1,0 +1,115 @@
+"""Runs a node to its end: threads, signals, and an orderly goodbye.
+
+The main thread waits for the end and does the slow parts of a node's life; a second thread spins
+the executor. Signals are taken by Python, not by rclpy: rclpy's own handler shuts the context
+down at once, and then nothing could tell the robot to stop any more.
+"""
+
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from collections.abc import Sequence
+from types import FrameType
+from typing import Protocol
+
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.executors import ShutdownException
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from octo_ros.errors import OctoError
+
+_THREADS = 3
+_FAILED = 1
+
+
+class Runnable(Protocol):
+    """What `run` wants of a node, beside being one."""
+
+    def start(self, stopping: threading.Event) -> None:
+        """Does the slow start; returns early when `stopping` is set. Raises OctoError."""
+
+    def stop(self) -> None:
+        """Brings the node to rest while it can still publish."""
+
+
+class Spinner:
+    """Spins a node in a thread of its own; an exception in a callback is logged, not fatal."""
+
+    def __init__(self, node: Node, *, threads: int = _THREADS) -> None:
+        """Starts to spin."""
+        self._node = node
+        self._executor = MultiThreadedExecutor(threads, context=node.context)
+        self._executor.add_node(node)
+        self._stopped = False
+        self._thread = threading.Thread(target=self._spin, name='executor', daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        while not self._stopped and self._node.context.ok():
+            try:
+                self._executor.spin()
+            except (ExternalShutdownException, ShutdownException):
+                return
+            except Exception as error:  # a bad message must not end the node
+                self._node.get_logger().error(
+                    f'A callback failed, the node goes on: {type(error).__name__}: {error}',
+                    throttle_duration_sec=5.0)
+
+    def stop(self) -> None:
+        """Ends spinning."""
+        self._stopped = True
+        self._executor.shutdown(timeout_sec=5.0)
+        self._thread.join(5.0)
+
+
+def run(factory: Callable[[], Node], arguments: Sequence[str] | None = None, *,
+        done: threading.Event | None = None) -> int:
+    """Makes a node and runs it until SIGINT, SIGTERM or `done`.
+
+    Args:
+        factory: makes the node; it must be a `Runnable` as well.
+        arguments: the command line, `sys.argv` when None.
+        done: set by the node when it has nothing more to do.
+
+    Returns:
+        The exit code of the process.
+    """
+    ending = done or threading.Event()
+    rclpy.init(args=list(arguments) if arguments is not None else sys.argv,
+               signal_handler_options=SignalHandlerOptions.NO)
+    previous = _take_signals(ending)
+    try:
+        return _run(factory, ending)
+    except OctoError as error:
+        rclpy.logging.get_logger('octo_ros').fatal(str(error))
+        return _FAILED
+    finally:
+        rclpy.try_shutdown()
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _run(factory: Callable[[], Node], ending: threading.Event) -> int:
+    node = factory()
+    spinner = Spinner(node)
+    try:
+        node.start(ending)  # type: ignore[attr-defined]
+        while not ending.wait(1.0):
+            pass
+        return 0
+    finally:
+        node.stop()  # type: ignore[attr-defined]
+        spinner.stop()
+        node.destroy_node()
+
+
+def _take_signals(ending: threading.Event) -> dict[int, object]:
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        ending.set()
+
+    return {number: signal.signal(number, on_signal)
+            for number in (signal.SIGINT, signal.SIGTERM)}
