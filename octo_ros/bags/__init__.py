@@ -1,0 +1,1 @@
+"""Recordings: read them, replay them through the policy, keep what came out."""

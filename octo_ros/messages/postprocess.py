@@ -59,10 +59,12 @@ class Output:
     Attributes:
         command: what to tell the robot, or None: hold (publish the profile's stop behaviour).
         reason: why there is no command, one line for people; '' when there is one.
+        tick: what the control loop said, with the action as the policy gave it.
     """
 
     command: Command | None
-    reason: str = ''
+    reason: str
+    tick: Tick
 
 
 class ActionShaper:
@@ -79,7 +81,7 @@ class ActionShaper:
         self._limits = ActionLimits(self._profile, spec)
         self._target = PoseTarget(self._profile)
         self._grippers = tuple(Gripper(profile.gripper) for _ in profile.gripper.indices)
-        self._joints: Float[np.ndarray, 'ad'] | None = None
+        self._joints: np.ndarray | None = None
 
     def reset(self) -> None:
         """Forgets targets and grippers."""

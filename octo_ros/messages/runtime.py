@@ -263,16 +263,16 @@ class Runtime:
             if tick.reason is HoldReason.CLOCK_JUMPED_BACK:
                 self._shaper.reset()
             if self._task.empty:
-                return Output(None, NO_TASK)
+                return Output(None, NO_TASK, tick)
             if tick.action is None:
-                return Output(None, self._why_hold(tick.reason, now_ns))
+                return Output(None, self._why_hold(tick.reason, now_ns), tick)
             try:
                 command = self._shaper.command(
                     tick, now_ns, pose=self._pose(now_ns), joints=self._joints(now_ns))
                 self._clipped_steps += command.new_step and bool(command.clipped.any())
-                return Output(command)
+                return Output(command, '', tick)
             except ObservationError as error:
-                return Output(None, str(error))
+                return Output(None, str(error), tick)
 
     def reset(self) -> None:
         """Forgets history, chunks, gripper and pose state; task and newest messages stay."""

@@ -1,0 +1,177 @@
+"""Reads rosbag2 recordings (sqlite3 and MCAP), whole or damaged, without ROS."""
+
+import contextlib
+import logging
+from collections.abc import Collection
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from typing import NamedTuple
+
+from rosbags.rosbag2 import Reader
+from rosbags.typesys import Stores
+from rosbags.typesys import get_types_from_msg
+from rosbags.typesys import get_typestore
+from rosbags.typesys.store import Typestore
+
+from octo_ros.bags.recovery import RawMessage
+from octo_ros.bags.recovery import recover
+from octo_ros.bags.recovery import storage_files
+from octo_ros.errors import BagError
+from octo_ros.errors import closest
+
+_LOG = logging.getLogger('octo_ros.bags')
+IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
+
+
+class BagMessage(NamedTuple):
+    """A message of a recording.
+
+    Attributes:
+        topic: its topic.
+        log_ns: time of recording [ns].
+        message: the message, with the fields of its ROS type.
+    """
+
+    topic: str
+    log_ns: int
+    message: Any
+
+
+class BagReader:
+    """An open recording; a context manager.
+
+    Damage does not raise while there is something left to read: it is logged, kept in `damage`
+    and what was read stays.
+
+    Attributes:
+        path: the recording.
+        topics: topic to message type.
+        count: number of messages, as far as known.
+        damage: what is wrong with the recording, one line each.
+        types: the message classes, also for writing.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Opens a bag folder, or one .mcap or .db3 file.
+
+        Raises:
+            BagError: it is missing, or no message of it can be read.
+        """
+        self.path = Path(path)
+        self.damage: list[str] = []
+        self.types: Typestore = get_typestore(Stores.ROS2_KILTED)
+        self._reader: Reader | None = None
+        self._recovered: list[RawMessage] = []
+        if not self.path.exists():
+            raise BagError(f'recording {self.path} must exist, got no such file or folder'
+                           f'{closest(self.path.name, _siblings(self.path))}')
+        try:
+            self._open()
+        except Exception as error:  # rosbags lets errors of yaml, sqlite and struct through
+            self._recover(error)
+
+    def __enter__(self) -> 'BagReader':
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the files."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
+
+    def topics_of(self, types: Collection[str]) -> list[str]:
+        """Returns the topics of some message types, in alphabetical order."""
+        return sorted(topic for topic, kind in self.topics.items() if kind in types)
+
+    def require(self, topic: str) -> None:
+        """Raises BagError that lists the topics when the recording lacks one."""
+        if topic not in self.topics:
+            raise BagError(
+                f"recording {self.path} must have the topic '{topic}', got "
+                f"{', '.join(sorted(self.topics))}{closest(topic, self.topics)}")
+
+    def messages(self, topics: Collection[str] | None = None) -> Iterator[BagMessage]:
+        """Yields messages in order of recording; those that cannot be decoded are left out.
+
+        Args:
+            topics: the topics to read; all when None.
+        """
+        wanted = self.topics if topics is None else [t for t in topics if t in self.topics]
+        source = self._raw(wanted) if self._reader is not None else iter(self._recovered)
+        read = 0
+        while True:
+            try:
+                raw = next(source)
+            except StopIteration:
+                return
+            except Exception as error:  # see __init__
+                self._note(f'{self.path.name}: is damaged after message {read} of the wanted '
+                           f'topics ({error}); what was read is kept')
+                return
+            read += 1
+            if raw.topic not in wanted:
+                continue
+            try:
+                message = self.types.deserialize_cdr(raw.data, raw.msgtype)
+            except Exception as error:  # see __init__
+                self._note(f"{self.path.name}: message {read} on '{raw.topic}' at "
+                           f'{raw.log_ns / 1e9:.3f} s cannot be decoded '
+                           f'({type(error).__name__}: {error}); it is left out')
+                continue
+            yield BagMessage(raw.topic, raw.log_ns, message)
+
+    def _open(self) -> None:
+        reader = Reader(self.path)
+        reader.open()
+        self._reader = reader
+        self.topics = {item.topic: item.msgtype for item in reader.connections}
+        self.count = reader.message_count
+        for item in reader.connections:
+            self._register(item.msgtype, item.msgdef.data)
+
+    def _recover(self, error: Exception) -> None:
+        """Reads file by file what the index of the recording no longer gives."""
+        self.close()
+        self._note(f'{self.path.name}: {error}; reading what is left of it')
+        for file in storage_files(self.path):
+            self._recovered += recover(file, self._note)
+        if not self._recovered:
+            raise BagError(f'recording {self.path} must hold messages that can be read, got: '
+                           + '; '.join(self.damage))
+        self.topics = {raw.topic: raw.msgtype for raw in self._recovered}
+        self.count = len(self._recovered)
+        for raw in self._recovered:
+            self._register(raw.msgtype, raw.definition)
+        self._note(f'{self.path.name}: {self.count} messages could be read')
+
+    def _raw(self, topics: Collection[str]) -> Iterator[RawMessage]:
+        if self._reader is None:
+            return
+        wanted = [item for item in self._reader.connections if item.topic in topics]
+        for item, log_ns, data in self._reader.messages(connections=wanted) if wanted else ():
+            yield RawMessage(item.topic, item.msgtype, '', log_ns, data)
+
+    def _register(self, msgtype: str, definition: str) -> None:
+        """Learns a message type that the standard ones do not include."""
+        if msgtype in self.types.fielddefs or not definition:
+            return
+        with contextlib.suppress(Exception):  # an odd definition matters only if it is wanted
+            known = self.types.fielddefs
+            self.types.register({name: fields for name, fields in get_types_from_msg(
+                definition, msgtype).items() if name not in known})
+
+    def _note(self, text: str) -> None:
+        self.damage.append(text)
+        _LOG.warning('%s', text)
+
+
+def _siblings(path: Path) -> list[str]:
+    return [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
+
+

@@ -1,0 +1,189 @@
+"""Reads what is left of a damaged storage file, record by record, and says where it ends.
+
+A recorder that was killed leaves an MCAP file without its index, or an SQLite file with torn
+pages. Both hold their messages in the order of recording, so everything before the damage is good.
+MCAP records are laid out as in the format's specification (https://mcap.dev/spec).
+"""
+
+import contextlib
+import importlib
+import sqlite3
+import struct
+from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from octo_ros.errors import BagError
+
+_MAGIC = b'\x89MCAP0\r\n'
+_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 0x03, 0x04, 0x05, 0x06, 0x0F
+
+
+class RawMessage(NamedTuple):
+    """A message as it lies in the file.
+
+    Attributes:
+        topic: its topic.
+        msgtype: its type, such as `sensor_msgs/msg/Image`.
+        definition: text of the type's definition, or '' when the file has none.
+        log_ns: time of recording [ns].
+        data: CDR bytes.
+    """
+
+    topic: str
+    msgtype: str
+    definition: str
+    log_ns: int
+    data: bytes
+
+
+def recover(path: Path, note: Callable[[str], None]) -> Iterator[RawMessage]:
+    """Yields the messages of a damaged storage file up to the damage.
+
+    Args:
+        path: an .mcap or .db3 file.
+        note: is told where the file ends before its time, or what is wrong with it.
+    """
+    if path.suffix == '.mcap':
+        yield from _McapScan(note, path.name).messages(path.read_bytes())
+    elif path.suffix == '.db3':
+        yield from _recover_sqlite3(path, note)
+    else:
+        note(f'{path.name}: cannot be recovered, it is neither .mcap nor .db3')
+
+
+class _McapScan:
+    """One pass over the records of an MCAP file, from its start."""
+
+    def __init__(self, note: Callable[[str], None], name: str) -> None:
+        self._note = note
+        self._name = name
+        self._schemas: dict[int, tuple[str, str]] = {}
+        self._channels: dict[int, tuple[str, str, str]] = {}
+
+    def messages(self, content: bytes) -> Iterator[RawMessage]:
+        """Yields the messages of a whole file."""
+        if not content.startswith(_MAGIC):
+            self._note(f'{self._name}: is no MCAP file, it starts with {content[:8]!r}')
+            return
+        yield from self._records(content, len(_MAGIC), offset=0)
+
+    def _records(self, content: bytes, position: int, *, offset: int) -> Iterator[RawMessage]:
+        """Yields from the records in `content`, which begins at byte `offset` of the file."""
+        while position < len(content):
+            body = position + 9
+            if body > len(content):
+                self._end(offset + position)
+                return
+            code, size = struct.unpack_from('<BQ', content, position)
+            record = content[body:body + size]
+            complete = len(record) == size
+            if code == _DATA_END and complete:
+                return
+            if not complete and code != _CHUNK:
+                self._end(offset + position)
+                return
+            try:
+                yield from self._record(code, record, offset + body)
+            except (struct.error, UnicodeDecodeError, KeyError):
+                self._note(f'{self._name}: record at byte {offset + position} is damaged; what '
+                           'lies before it is kept')
+                return
+            if not complete:
+                self._end(offset + position)
+                return
+            position = body + size
+
+    def _record(self, code: int, record: bytes, offset: int) -> Iterator[RawMessage]:
+        if code == _SCHEMA:
+            name, at = _text(record, 2)
+            _, at = _text(record, at)
+            definition, _ = _text(record, at)
+            self._schemas[struct.unpack_from('<H', record)[0]] = (name, definition)
+        elif code == _CHANNEL:
+            channel, schema = struct.unpack_from('<HH', record)
+            self._channels[channel] = (_text(record, 4)[0], *self._schemas[schema])
+        elif code == _MESSAGE:
+            channel, _, log_ns, _ = struct.unpack_from('<HIQQ', record)
+            yield RawMessage(*self._channels[channel], log_ns, record[22:])
+        elif code == _CHUNK:
+            compression, at = _text(record, 28)
+            size = struct.unpack_from('<Q', record, at)[0]
+            packed = record[at + 8:at + 8 + size]
+            if not compression:
+                yield from self._records(packed, 0, offset=offset + at + 8)
+                return
+            inner = self._unpack(packed, compression, offset)
+            if inner is not None:
+                yield from self._records(inner, 0, offset=offset)
+
+    def _unpack(self, packed: bytes, compression: str, offset: int) -> bytes | None:
+        modules = {'lz4': ('lz4.frame',), 'zstd': ('compression.zstd', 'backports.zstd')}
+        for name in modules.get(compression, ()):
+            with contextlib.suppress(ImportError):
+                try:
+                    return importlib.import_module(name).decompress(packed)
+                except ImportError:
+                    raise
+                except Exception as error:  # each library has an error type of its own
+                    self._note(f'{self._name}: chunk at byte {offset} cannot be unpacked '
+                               f'({error}); it is left out')
+                    return None
+        self._note(f"{self._name}: chunk at byte {offset} is packed with '{compression}', which "
+                   'cannot be unpacked here; it is left out')
+        return None
+
+    def _end(self, offset: int) -> None:
+        self._note(f'{self._name}: breaks off at byte {offset}; what lies before it is kept')
+
+
+def _text(record: bytes, position: int) -> tuple[str, int]:
+    """Returns a length-prefixed text and the position behind it."""
+    size = struct.unpack_from('<I', record, position)[0]
+    end = position + 4 + size
+    if end > len(record):
+        raise struct.error('text runs over its record')
+    return record[position + 4:end].decode(), end
+
+
+def _recover_sqlite3(path: Path, note: Callable[[str], None]) -> Iterator[RawMessage]:
+    read = 0
+    try:
+        with contextlib.closing(sqlite3.connect(f'file:{path}?immutable=1', uri=True)) as database:
+            topics = {number: (name, kind) for number, name, kind in database.execute(
+                'SELECT id, name, type FROM topics')}
+            definitions = _sqlite3_definitions(database)
+            # By row, not by time: the index may be torn while the rows before the tear are good.
+            for topic, log_ns, data in database.execute(
+                    'SELECT topic_id, timestamp, data FROM messages NOT INDEXED ORDER BY id'):
+                name, kind = topics[topic]
+                yield RawMessage(name, kind, definitions.get(kind, ''), log_ns, data)
+                read += 1
+    except (sqlite3.Error, KeyError) as error:
+        note(f'{path.name}: is damaged after message {read} ({error}); what lies before it is '
+             'kept')
+
+
+def _sqlite3_definitions(database: sqlite3.Connection) -> dict[str, str]:
+    with contextlib.suppress(sqlite3.Error):  # bags of ROS 2 before Iron have no such table
+        return dict(database.execute(
+            "SELECT topic_type, encoded_message_definition FROM message_definitions "
+            "WHERE encoding = 'ros2msg'"))
+    return {}
+
+
+def storage_files(path: Path) -> list[Path]:
+    """Returns the storage files of a bag folder, or the file itself, in order of recording.
+
+    Raises:
+        BagError: there is none.
+    """
+    if path.is_file():
+        return [path]
+    files = [file for file in path.iterdir() if file.suffix in ('.mcap', '.db3')]
+    if not files:
+        raise BagError(f'recording {path} must hold an .mcap or .db3 file, got none; give the '
+                       'folder that `ros2 bag record` made')
+    # Split recordings are numbered without leading zeros: name_2 comes before name_10.
+    return sorted(files, key=lambda file: (len(file.name), file.name))
