@@ -1,0 +1,96 @@
+"""Chooses how MuJoCo draws without a display, before MuJoCo is imported.
+
+MuJoCo reads the environment variable MUJOCO_GL once, at import. Where the user has not set it,
+the first back end that answers is taken: EGL (a GPU, or Mesa on the CPU), then OSMesa (CPU only).
+"""
+
+import ctypes
+import ctypes.util
+import functools
+import importlib
+import importlib.util
+import os
+import sys
+from types import ModuleType
+
+from octo_ros.errors import ParameterError
+
+_MAX_DEVICES = 16
+_EGL_PLATFORM_DEVICE = 0x313F  # EGL_EXT_platform_device
+NO_BACKEND = (
+    'the simulator must draw off screen, but neither EGL nor OSMesa was found; install one with '
+    '`sudo apt-get install libosmesa6` or `sudo apt-get install libegl1 libgl1-mesa-dri`')
+NO_MUJOCO = (
+    'the simulator must have the Python packages mujoco and gym-aloha, but {missing} was not '
+    "found; install them with `pip install 'octo_ros[sim]'`")
+
+
+@functools.cache
+def load_mujoco() -> ModuleType:
+    """Imports MuJoCo with a back end that can draw on this machine, and returns the module.
+
+    Raises:
+        ParameterError: MuJoCo is not installed, or no back end was found. Without drawing
+            (MUJOCO_GL=disable) the simulator still runs.
+    """
+    if importlib.util.find_spec('mujoco') is None:
+        raise ParameterError(NO_MUJOCO.format(missing='mujoco'))
+    if 'mujoco' not in sys.modules and not os.environ.get('MUJOCO_GL'):
+        os.environ['MUJOCO_GL'] = backend()
+    if os.environ.get('MUJOCO_GL') in ('egl', 'osmesa'):
+        # MuJoCo asks PyOpenGL for this platform and refuses when another one is set already.
+        os.environ.setdefault('PYOPENGL_PLATFORM', os.environ['MUJOCO_GL'])
+    return importlib.import_module('mujoco')
+
+
+def backend() -> str:
+    """Returns `egl` or `osmesa`, whichever works here. Raises ParameterError if neither does."""
+    if sys.platform != 'linux':
+        return 'glfw'
+    if egl_works():
+        return 'egl'
+    if osmesa_works():
+        return 'osmesa'
+    raise ParameterError(NO_BACKEND)
+
+
+def egl_works() -> bool:
+    """True when the EGL library finds a device that can be opened.
+
+    The library alone is not enough: without a driver (libgl1-mesa-dri) it lists no device.
+    """
+    egl = _library('EGL', 'libEGL.so.1')
+    if egl is None:
+        return False
+    egl.eglGetProcAddress.restype = ctypes.c_void_p
+    pointers = [egl.eglGetProcAddress(name)
+                for name in (b'eglQueryDevicesEXT', b'eglGetPlatformDisplayEXT')]
+    if not all(pointers):
+        return False
+    query = ctypes.CFUNCTYPE(
+        ctypes.c_uint, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(pointers[0])
+    display_of = ctypes.CFUNCTYPE(
+        ctypes.c_void_p, ctypes.c_uint, ctypes.c_void_p, ctypes.c_void_p)(pointers[1])
+    devices = (ctypes.c_void_p * _MAX_DEVICES)()
+    count = ctypes.c_int(0)
+    if not query(_MAX_DEVICES, devices, ctypes.byref(count)):
+        return False
+    egl.eglInitialize.argtypes = [ctypes.c_void_p] * 3
+    displays = (display_of(_EGL_PLATFORM_DEVICE, device, None)
+                for device in devices[:count.value])
+    return any(display and egl.eglInitialize(display, None, None) for display in displays)
+
+
+def osmesa_works() -> bool:
+    """True when the OSMesa library can be loaded."""
+    return _library('OSMesa', 'libOSMesa.so.8') is not None
+
+
+def _library(name: str, soname: str) -> ctypes.CDLL | None:
+    for candidate in (soname, ctypes.util.find_library(name)):
+        if candidate:
+            try:
+                return ctypes.CDLL(candidate)
+            except OSError:
+                continue
+    return None
