@@ -39,24 +39,20 @@ class CommandMessages:
             `trajectory_msgs/msg/JointTrajectory`: all that `chunk`, `command`, `stop` can return.
     """
 
-    def __init__(self, types: Callable[[str], type], profile: RobotProfile, *, step_s: float,
-                 whole_chunks: bool = True) -> None:
+    def __init__(self, types: Callable[[str], type], profile: RobotProfile, *,
+                 step_ns: int) -> None:
         """Keeps what to build.
 
         Args:
             types: gives a message class by its name (`geometry_msgs/msg/TwistStamped`).
             profile: the robot.
-            step_s: duration of a policy step [s].
-            whole_chunks: a joint trajectory carries a whole chunk; False (temporal ensemble, or
-                deltas): one point, in every policy step.
+            step_ns: duration of a policy step [ns].
         """
         self._types = types
         self._profile = profile
-        self._step_ns = round(step_s * 1e9)
+        self._step_ns = step_ns
         self._kind = profile.command.type
         self._topic = f'command/{self._kind}'
-        self._whole_chunks = (
-            whole_chunks and not profile.action.delta and self._kind == 'joint_trajectory')
         self._joint_names = [profile.action.names[i] for i in profile.motion_indices]
         self._last: Command | None = None
         self.topics: Mapping[str, str] = self._all_topics()
@@ -66,7 +62,7 @@ class CommandMessages:
         stamp_ns = chunk.observed_ns
         messages = {CHUNK_TOPIC: self._trajectory(
             stamp_ns, self._profile.action.names, chunk.actions, first=0)}
-        if self._whole_chunks and chunk.positions is not None:
+        if chunk.positions is not None:
             messages[self._topic] = self._trajectory(
                 stamp_ns, self._joint_names, chunk.positions, first=0)
         return messages
@@ -85,8 +81,8 @@ class CommandMessages:
             if values is None:
                 values = command.action[list(self._profile.motion_indices)]
             messages[self._topic] = self._multi_array(values)
-        elif (self._kind == 'joint_trajectory' and not self._whole_chunks and command.new_step
-              and command.positions is not None):
+        elif (self._kind == 'joint_trajectory' and command.new_step
+              and command.positions is not None and not command.whole_chunk):
             messages[self._topic] = self._trajectory(
                 command.due_ns, self._joint_names, [command.positions], first=1)
         if GRIPPER_TOPIC in self.topics and command.grippers:

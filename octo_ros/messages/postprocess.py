@@ -28,6 +28,7 @@ class Command:
         angular: angular velocity [rad/s], or None likewise.
         pose: target pose in the base frame, or None unless the profile commands poses.
         positions: target of the joints that are not grippers, or None outside joint space.
+        whole_chunk: True when the positions went out with their whole chunk.
         grippers: command for each gripper in the robot's own sense.
         chunk_id: number of the inference that the action comes from.
         step_index: index of the action in that chunk.
@@ -43,6 +44,7 @@ class Command:
     angular: Float[np.ndarray, '3'] | None
     pose: Pose | None
     positions: Float[np.ndarray, 'j'] | None
+    whole_chunk: bool
     grippers: tuple[float, ...]
     chunk_id: int
     step_index: int
@@ -70,13 +72,21 @@ class Output:
 class ActionShaper:
     """Applies a robot profile to actions; keeps the state of grippers and targets."""
 
-    def __init__(self, profile: RobotProfile, spec: PolicySpec, *, step_s: float) -> None:
-        """Takes the step that the loop really uses; it overrules the profile's.
+    def __init__(self, profile: RobotProfile, spec: PolicySpec, *, step_s: float,
+                 whole_chunks: bool) -> None:
+        """Keeps how to shape.
+
+        Args:
+            profile: the robot.
+            spec: the policy.
+            step_s: the step that the loop really uses [s]; it overrules the profile's.
+            whole_chunks: joint positions go out by the chunk, made by `trajectory`.
 
         Raises:
             ParameterError: the profile does not fit the policy.
         """
         self._profile = dataclasses.replace(profile, step_s=step_s)
+        self._whole_chunks = whole_chunks
         self._motion = list(profile.motion_indices)
         self._limits = ActionLimits(self._profile, spec)
         self._target = PoseTarget(self._profile)
@@ -119,8 +129,8 @@ class ActionShaper:
                 gripper.step(action[index])
         grippers = tuple(g.command for g in self._grippers if g.command is not None)
         return Command(
-            action, clipped, linear, angular, target, positions, grippers, tick.chunk_id,
-            tick.step_index, tick.observed_ns, tick.due_ns, now_ns, tick.new_step)
+            action, clipped, linear, angular, target, positions, self._whole_chunks,
+            grippers, tick.chunk_id, tick.step_index, tick.observed_ns, tick.due_ns, now_ns, tick.new_step)
 
     def trajectory(self, actions: Float[np.ndarray, 'ah ad'],
                    joints: Float[np.ndarray, 'j'] | None = None) -> Float[np.ndarray, 'ah j']:

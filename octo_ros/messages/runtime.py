@@ -103,7 +103,8 @@ class Runtime:
             self._image_keys, preprocess=policy.preprocess, proprio_names=proprio_names,
             proprio_dim=spec.proprio_dim, window=self._loop.window, fallback=fallback)
         self._runner = InferenceRunner(policy, decoder, self._report)
-        self._shaper = ActionShaper(profile, spec, step_s=loop.step_s)
+        self._shaper = ActionShaper(profile, spec, step_s=loop.step_s,
+                                    whole_chunks=self._whole_chunks)
         self._task = Task()
         self._now_ns: int | None = None
         self._failing = ''
