@@ -42,10 +42,7 @@ def preprocess(
     Raises:
         ObservationError: it is not a uint8 image with three channels and at least one pixel.
     """
-    if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8 or not image.size:
-        raise ObservationError(
-            'An image must be uint8 with shape (height, width, 3) and not be empty, got '
-            f'{image.dtype} with shape {image.shape}; convert it to RGB')
+    check_image(image)
     if image.shape[:2] == tuple(size) and crop is None:
         return image
     untouched = image.shape[:2] == tuple(size)
@@ -57,6 +54,14 @@ def preprocess(
     resized = _apply(width, columns.reshape(image.shape[1], -1), size[1])
     rounded = np.clip(np.rint(resized), 0, 255).astype(np.uint8)
     return np.ascontiguousarray(rounded.reshape(size[1], size[0], 3).transpose(1, 0, 2))
+
+
+def check_image(image: UInt8[np.ndarray, 'ih iw 3']) -> None:
+    """Raises ObservationError for what is not a uint8 image of three channels with a pixel."""
+    if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8 or not image.size:
+        raise ObservationError(
+            'An image must be uint8 with shape (height, width, 3) and not be empty, got '
+            f'{image.dtype} with shape {image.shape}; convert it to RGB')
 
 
 def crop_for(config: Mapping[str, Any], key: str) -> Crop | None:

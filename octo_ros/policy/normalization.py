@@ -95,24 +95,28 @@ def unnormalize_actions(
 
 
 def normalize_proprio(
-    proprio: Float[np.ndarray, '*s p'], statistics: Mapping[str, Any]
+    proprio: Float[np.ndarray, '*s p'], statistics: Mapping[str, Any], kind: str = 'normal'
 ) -> Float[np.ndarray, '*s p']:
-    """Normalises a proprio vector as training did: (x - mean) / (std + 1e-8) where masked.
+    """Normalises a proprio vector as training did, where masked.
 
     Args:
         proprio: raw values.
         statistics: the `proprio` entry of a dataset.
+        kind: 'normal', (x - mean) / (std + 1e-8), or 'bounds', p01..p99 to -1..1 and clipped.
 
     Raises:
-        ParameterError: the lengths differ, or the statistics lack mean or deviation.
+        ParameterError: the lengths differ, or the statistics lack what it takes.
     """
-    mean, std = _entry(statistics, 'mean'), _entry(statistics, 'std')
-    mask = np.asarray(statistics.get('mask', np.ones(len(mean), bool)), bool)
-    if proprio.shape[-1] != len(mean):
+    first, second, mask = _checked(statistics, kind)
+    if proprio.shape[-1] != len(mask):
         raise ParameterError(
-            f'The proprio vector must have {len(mean)} numbers, as its statistics, got '
+            f'The proprio vector must have {len(mask)} numbers, as its statistics, got '
             f'{proprio.shape[-1]}; correct the list of joint names')
-    return np.where(mask, (proprio - mean) / (std + _EPSILON), proprio)
+    if kind == 'normal':
+        normalized = (proprio - first) / (second + _EPSILON)
+    else:
+        normalized = np.clip(2 * (proprio - first) / (second - first + _EPSILON) - 1, -1, 1)
+    return np.where(mask, normalized, proprio)
 
 
 def _is_dataset(entry: Any) -> bool:
@@ -130,7 +134,7 @@ def _checked(statistics: Mapping[str, Any], kind: str) -> tuple[np.ndarray, ...]
     mask = np.asarray(statistics.get('mask', np.ones(len(first), bool)), bool)
     if not len(first) == len(second) == len(mask):
         raise ParameterError(
-            f'The action statistics must have one length, got {len(first)}, {len(second)} and '
+            f'The statistics must have one length, got {len(first)}, {len(second)} and '
             f'a mask of {len(mask)}; correct dataset_statistics.json')
     return first, second, mask
 

@@ -61,6 +61,11 @@ def test_proprio_is_normalised_as_in_training(golden: pathlib.Path) -> None:
     np.testing.assert_allclose(actual, data['normalized'], atol=1e-6)
 
 
+def test_bounded_proprio_is_clipped() -> None:
+    actual = normalize_proprio(np.array([0.5, 9.0, 7.0]), STATISTICS, 'bounds')
+    np.testing.assert_allclose(actual, [0.5, 1.0, 7.0])
+
+
 def test_a_proprio_vector_of_another_length_is_refused() -> None:
     with pytest.raises(ParameterError, match='must have 3 numbers'):
         normalize_proprio(np.zeros(2), STATISTICS)

@@ -1,0 +1,70 @@
+"""Which device the model runs on, how much of its memory it takes, and where programs are kept."""
+
+import functools
+import logging
+import os
+import pathlib
+
+import jax
+
+_LOGGER = logging.getLogger('octo_ros.policy.device')
+CACHE_OFF = 'off'
+
+
+def set_up(*, gpu_memory_fraction: float = 0.0, compilation_cache: str = '') -> None:
+    """Prepares JAX; call it before anything is put on a device.
+
+    Args:
+        gpu_memory_fraction: part of a GPU's memory to reserve at start; 0 takes memory as needed.
+        compilation_cache: folder for compiled programs, '' for the default one, 'off' for none.
+    """
+    # XLA reads these when it first opens the device; what the user has set stays.
+    os.environ.setdefault(
+        'XLA_PYTHON_CLIENT_PREALLOCATE', 'true' if gpu_memory_fraction else 'false')
+    if gpu_memory_fraction:
+        os.environ.setdefault('XLA_PYTHON_CLIENT_MEM_FRACTION', str(gpu_memory_fraction))
+    _open_device()
+    if compilation_cache != CACHE_OFF:
+        keep_programs(pathlib.Path(compilation_cache or default_cache()))
+
+
+def default_cache() -> pathlib.Path:
+    """Returns the user's folder for compiled programs."""
+    base = os.environ.get('XDG_CACHE_HOME') or os.path.join('~', '.cache')
+    return pathlib.Path(base).expanduser() / 'octo_ros' / 'compilation'
+
+
+def keep_programs(folder: pathlib.Path) -> bool:
+    """Lets JAX keep compiled programs in a folder, so that the next start need not compile.
+
+    Returns:
+        False when the folder cannot be written; programs are then compiled at every start.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        _LOGGER.warning(
+            'Compiled programs cannot be kept in %s: it must be a folder that can be written; '
+            "set 'compilation_cache' to one, or to '%s'.", folder, CACHE_OFF)
+        return False
+    jax.config.update('jax_compilation_cache_dir', str(folder))
+    jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.2)
+    return True
+
+
+@functools.lru_cache(maxsize=1)
+def _open_device() -> None:
+    """Opens the default device; without an accelerator says so once and takes the CPU."""
+    try:
+        backend = jax.default_backend()
+    except RuntimeError as error:
+        jax.config.update('jax_platforms', 'cpu')
+        _LOGGER.warning('The wanted accelerator cannot be used (%s).', str(error).split('\n')[0])
+        backend = jax.default_backend()
+    if backend == 'cpu':
+        _LOGGER.warning('No accelerator is in use: the policy runs on the CPU.')
+    else:
+        _LOGGER.info('The policy runs on %s.', jax.devices()[0].device_kind)

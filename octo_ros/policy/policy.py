@@ -1,0 +1,349 @@
+"""`OctoPolicy`: a checkpoint as what the control loop needs, numpy in and numpy out."""
+
+import collections
+import dataclasses
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from octo_ros.array_typing import UInt8
+from octo_ros.errors import ObservationError
+from octo_ros.errors import ParameterError
+from octo_ros.errors import TaskError
+from octo_ros.errors import closest
+from octo_ros.params import param
+from octo_ros.policy import device
+from octo_ros.policy import images
+from octo_ros.policy.engine import Engine
+from octo_ros.policy.engine import Variant
+from octo_ros.policy.normalization import normalize_proprio
+from octo_ros.policy.normalization import select_statistics
+from octo_ros.policy.octo_model import OctoModel
+from octo_ros.policy.spec import describe
+from octo_ros.policy.spec import goal_sizes
+from octo_ros.policy.spec import stacked_with
+from octo_ros.policy.text import check_instruction
+from octo_ros.policy.types import Inference
+from octo_ros.policy.types import Task
+from octo_ros.policy.types import Window
+
+_LOGGER = logging.getLogger('octo_ros.policy')
+_REMEMBERED_TASKS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class PolicyParams:
+    """Which checkpoint is used, and how."""
+
+    checkpoint: str = param(
+        '', 'Folder of the checkpoint, or hf://owner/name[@revision] on the Hugging Face hub.')
+    checkpoint_step: int = param(-1, 'Training step to load; -1: the latest.', ge=-1)
+    statistics_key: str = param(
+        '', 'Dataset of the checkpoint whose statistics un-normalise the actions; empty: its '
+        'only one.')
+    normalization_type: str = param(
+        'normal', 'How the actions were normalised in training.', one_of=('normal', 'bounds'))
+    head: str = param('action', 'Action head of the checkpoint.')
+    seed: int = param(0, 'Start of the stream of random numbers; one is used per inference.', ge=0)
+    vocabulary: str = param(
+        '', 'Sentencepiece file of the language model; empty: the one beside the checkpoint, in '
+        'the hub\'s cache or on the hub.')
+    image_sizes: tuple[str, ...] = param(
+        (), 'Sizes that differ from those in the checkpoint, as KEY=HEIGHTxWIDTH.')
+    image_crops: tuple[str, ...] = param(
+        (), 'Centred crops that differ from those of the training, as KEY=SIDE with the part of '
+        'each side that is kept; KEY=1 for no crop.')
+    compilation_cache: str = param(
+        '', "Folder for compiled programs; empty: octo_ros/compilation in the user's cache; "
+        "'off': none.")
+    gpu_memory_fraction: float = param(
+        0.0, "Part of a GPU's memory to reserve at start; 0: take what is needed.", ge=0.0, le=1.0)
+
+
+class OctoPolicy:
+    """A model with image preprocessing, normalisation and a stream of random keys.
+
+    Implements `types.Policy`. One thread infers; `check_task` and `preprocess` may be called from
+    others meanwhile.
+    """
+
+    def __init__(self, model: OctoModel, params: PolicyParams | None = None) -> None:
+        """Makes a policy of a model that is loaded.
+
+        Args:
+            model: the model.
+            params: options; checkpoint, step and device settings are not looked at.
+
+        Raises:
+            ParameterError: statistics, head or image options do not fit the checkpoint.
+        """
+        params = params or PolicyParams()
+        entry = select_statistics(model.dataset_statistics, params.statistics_key)
+        kind = params.normalization_type
+        self.model = model
+        self.params = params
+        self.spec = describe(
+            model, entry['action'], normalization_type=kind, head=params.head,
+            image_sizes=params.image_sizes)
+        self.goal_sizes = goal_sizes(model, self.spec)
+        self.crops = _crops(model.config, {**self.spec.image_sizes, **self.goal_sizes},
+                            params.image_crops)
+        self._proprio_statistics = entry.get('proprio')
+        self._engine = Engine(
+            model, entry['action'], image_sizes=self.spec.image_sizes, goal_sizes=self.goal_sizes,
+            normalization_type=kind, head=params.head, seed=params.seed)
+        self._variant: Variant | None = None
+        self._tasks: collections.OrderedDict[Any, Mapping[str, Any]] = collections.OrderedDict()
+        self._newest_task: tuple[Task, Mapping[str, Any]] | None = None
+        self._tokens: dict[str, Mapping[str, Any]] = {}
+
+    @classmethod
+    def load(cls, params: PolicyParams) -> 'OctoPolicy':
+        """Loads a checkpoint onto the device.
+
+        Raises:
+            ParameterError: no checkpoint is named, or an option does not fit it.
+            CheckpointError: it cannot be loaded.
+        """
+        if not params.checkpoint:
+            raise ParameterError(
+                "'checkpoint' must name a checkpoint, got nothing; set it to a folder or to "
+                'hf://rail-berkeley/octo-small-1.5')
+        device.set_up(
+            gpu_memory_fraction=params.gpu_memory_fraction,
+            compilation_cache=params.compilation_cache)
+        step = None if params.checkpoint_step < 0 else params.checkpoint_step
+        model = OctoModel.load_pretrained(
+            params.checkpoint, step, vocabulary=params.vocabulary or None)
+        _LOGGER.info('The random numbers start from seed %d.', params.seed)
+        return cls(model, params)
+
+    def prepare(
+        self,
+        image_keys: Sequence[str],
+        *,
+        window: int,
+        proprio: bool = False,
+        progress: Callable[[str], Any] | None = None,
+    ) -> None:
+        """Compiles and warms up for the mapped cameras.
+
+        Args:
+            image_keys: observation keys that have a camera.
+            window: history steps.
+            proprio: True when frames carry a proprio vector.
+            progress: told what is being done.
+
+        Raises:
+            ParameterError: cameras, window or proprio do not fit the checkpoint.
+        """
+        say = progress or _LOGGER.info
+        variant = self._checked_variant(image_keys, window, proprio)
+        unused = [key for key in self.spec.image_sizes if key not in variant.image_keys]
+        if unused:
+            say(f'No camera is mapped to {", ".join(unused)}: the policy works without.')
+        say(f'Compiling for {", ".join(variant.image_keys) or "no camera"} and {window} steps.')
+        started = time.perf_counter()
+        if self.spec.uses_language and self.model.text_processor is not None:
+            self._engine.compile_language(self.model.text_processor.encode(['']))
+        self._engine.compile(variant)
+        say(f'Compiled in {time.perf_counter() - started:.1f} s.')
+        self._variant = variant
+
+    def preprocess(
+        self, key: str, image: UInt8[np.ndarray, 'ih iw 3']
+    ) -> UInt8[np.ndarray, 'oh ow 3']:
+        """Resizes a camera image, or the goal image of a key, as in training.
+
+        Raises:
+            ObservationError: it is not a uint8 RGB image.
+        """
+        size = self.spec.image_sizes.get(key) or self.goal_sizes[key]
+        return images.preprocess(image, size, self.crops[key])
+
+    def check_task(self, task: Task) -> list[str]:
+        """Checks a task, quickly.
+
+        Returns:
+            Messages on what the policy will see as missing.
+
+        Raises:
+            TaskError: the task cannot be used.
+        """
+        if task.text is not None:
+            check_instruction(task.text)
+            if not self.spec.uses_language:
+                raise TaskError(
+                    'This checkpoint takes no instruction: it has no language tokenizer; give a '
+                    f'goal image for {", ".join(self.spec.goal_keys) or "another checkpoint"}')
+            self._encode_text(task.text)
+        for key, image in task.goals.items():
+            self._check_goal(key, image)
+        return self._notes(task)
+
+    def encode_task(self, task: Task) -> Mapping[str, Any]:
+        """Encodes a task for `infer`; the last few are remembered by their content.
+
+        Raises:
+            TaskError: the task cannot be used.
+        """
+        if self._newest_task is not None and self._newest_task[0] is task:
+            return self._newest_task[1]
+        key = _content(task)
+        if key in self._tasks:
+            self._tasks.move_to_end(key)
+        else:
+            self.check_task(task)
+            language = None
+            if task.text is not None:
+                language = self._engine.encode_language(self._encode_text(task.text))
+            goals = {name: self.preprocess(name, goal) for name, goal in task.goals.items()}
+            self._tasks[key] = self._engine.task(goals, language)
+            if len(self._tasks) > _REMEMBERED_TASKS:
+                self._tasks.popitem(last=False)
+        self._newest_task = (task, self._tasks[key])
+        return self._tasks[key]
+
+    def infer(self, window: Window, task: Mapping[str, Any]) -> Inference:
+        """Computes one chunk.
+
+        Args:
+            window: frames whose images went through `preprocess`.
+            task: from `encode_task`.
+
+        Raises:
+            ParameterError: the policy is not prepared, or the window has another length.
+            ObservationError: an image has the wrong size, or a proprio vector is unusable.
+        """
+        variant = self._variant
+        if variant is None or len(window.frames) != variant.window:
+            raise ParameterError(
+                'The policy must be prepared for the window it is given, got '
+                f'{len(window.frames)} steps and {variant or "no preparation"}')
+        started = time.perf_counter()
+        proprio = self._proprio(window) if variant.proprio else None
+        observations = self._engine.observations(
+            [frame.images for frame in window.frames], variant, proprio)
+        built = time.perf_counter()
+        actions = self._engine.infer(variant, observations, task, window.timestep_pad_mask)
+        done = time.perf_counter()
+        return Inference(actions, {'preprocess': built - started, 'model': done - built})
+
+    def reset(self, seed: int | None = None) -> None:
+        """Restarts the stream of random keys, from a new seed if one is given."""
+        seed = self.params.seed if seed is None else seed
+        _LOGGER.info('The random numbers start from seed %d.', seed)
+        self._engine.reset(seed)
+
+    @property
+    def compilations(self) -> int:
+        """Programs compiled so far."""
+        return self._engine.compilations
+
+    def _checked_variant(
+        self, image_keys: Sequence[str], window: int, proprio: bool
+    ) -> Variant:
+        known = self.spec.image_sizes
+        for key in image_keys:
+            if key not in known:
+                raise ParameterError(
+                    f"A camera must be mapped to one of {', '.join(known) or 'no key'} with this "
+                    f"checkpoint, got '{key}'{closest(key, known)}")
+            missing = stacked_with(self.model, key) - set(image_keys)
+            if missing:
+                raise ParameterError(
+                    f"'{key}' must be mapped together with {', '.join(sorted(missing))}: the "
+                    f'checkpoint stacks them; got {", ".join(image_keys)}')
+        if not 1 <= window <= self.spec.max_window:
+            raise ParameterError(
+                f"'window' must be 1 to {self.spec.max_window} with this checkpoint, got {window}")
+        if proprio and not self.spec.proprio_dim:
+            raise ParameterError('proprio must be off: this checkpoint takes none')
+        if proprio and self._proprio_statistics is None:
+            raise ParameterError(
+                'proprio must have statistics in dataset_statistics.json, got none for '
+                f"'{self.params.statistics_key}'; add them or turn proprio off")
+        if not image_keys and not proprio:
+            raise ParameterError(
+                f'At least one camera must be mapped, to one of {", ".join(known)}; got none')
+        ordered = tuple(key for key in known if key in image_keys)
+        return Variant(ordered, window, proprio)
+
+    def _check_goal(self, key: str, image: UInt8[np.ndarray, 'ih iw 3']) -> None:
+        if key not in self.goal_sizes:
+            raise TaskError(
+                f"A goal image must be for one of {', '.join(self.goal_sizes) or 'no key'} with "
+                f"this checkpoint, got '{key}'{closest(key, self.goal_sizes)}")
+        try:
+            images.check_image(image)
+        except ObservationError as error:
+            raise TaskError(f"The goal for '{key}' cannot be used: {error}") from error
+
+    def _notes(self, task: Task) -> list[str]:
+        mapped = self._variant.image_keys if self._variant else tuple(self.spec.image_sizes)
+        unmapped = [key for key in task.goals if key in self.spec.image_sizes
+                    and key not in mapped]
+        missing = [key for key in self.spec.goal_keys if key in mapped and key not in task.goals]
+        notes = []
+        if unmapped:
+            notes.append(f'The goal for {", ".join(unmapped)} has no effect: no camera is mapped '
+                         'to it.')
+        if missing:
+            notes.append(f'No goal image for {", ".join(missing)}: zero pixels take its place.')
+        if task.text is None and self.spec.uses_language:
+            notes.append('No instruction: the language input is masked.')
+        return notes
+
+    def _encode_text(self, text: str) -> Mapping[str, Any]:
+        processor = self.model.text_processor
+        if processor is None:
+            raise TaskError('This checkpoint has no text processor; give a goal image')
+        if text not in self._tokens:
+            # Only the newest: remembering saves a second encoding and a second warning.
+            self._tokens = {text: processor.encode([text])}
+        return self._tokens[text]
+
+    def _proprio(self, window: Window) -> np.ndarray:
+        vectors = [frame.proprio for frame in window.frames]
+        if any(vector is None for vector in vectors):
+            raise ObservationError('A frame must carry a proprio vector, got none')
+        stack = np.stack([np.asarray(vector, np.float64) for vector in vectors])
+        if stack.shape[-1] != self.spec.proprio_dim:
+            raise ObservationError(
+                f'A proprio vector must have {self.spec.proprio_dim} numbers, got '
+                f'{stack.shape[-1]}; correct the list of joint names')
+        if not np.isfinite(stack).all():
+            raise ObservationError('A proprio vector must be finite, got NaN or infinity')
+        return normalize_proprio(
+            stack, self._proprio_statistics or {}, self.params.normalization_type)
+
+
+def _content(task: Task) -> tuple[Any, ...]:
+    goals = sorted(
+        (key, goal.shape, hashlib.blake2b(np.ascontiguousarray(goal)).digest())
+        for key, goal in task.goals.items())
+    return (task.text, *goals)
+
+
+def _crops(
+    config: Mapping[str, Any], keys: Mapping[str, Any], entries: Sequence[str]
+) -> dict[str, images.Crop | None]:
+    crops = {key: images.crop_for(config, key) for key in keys}
+    for entry in entries:
+        key, _, text = entry.partition('=')
+        try:
+            side = float(text)
+        except ValueError:
+            side = 0.0
+        if key not in crops or not 0.0 < side <= 1.0:
+            raise ParameterError(
+                f"'image_crops' must hold KEY=SIDE with KEY one of {', '.join(crops)} and SIDE "
+                f"above 0 and at most 1, got '{entry}'{closest(key, crops)}")
+        crops[key] = None if side == 1.0 else (side, side)
+    return crops

@@ -1,0 +1,139 @@
+"""What a loaded model wants to see and what it gives, read off its tokenizers and example batch."""
+
+import re
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from octo_ros.errors import ParameterError
+from octo_ros.errors import closest
+from octo_ros.model.tokenizers import ImageTokenizer
+from octo_ros.model.tokenizers import LanguageTokenizer
+from octo_ros.model.tokenizers import LowdimObsTokenizer
+from octo_ros.policy.normalization import action_size
+from octo_ros.policy.octo_model import OctoModel
+from octo_ros.policy.types import PolicySpec
+
+_SIZE = re.compile(r'(\w+)=(\d+)x(\d+)')
+PROPRIO = 'proprio'
+
+
+def describe(
+    model: OctoModel,
+    statistics: Mapping[str, Any],
+    *,
+    normalization_type: str = 'normal',
+    head: str = 'action',
+    image_sizes: Sequence[str] = (),
+) -> PolicySpec:
+    """Returns what the model wants and gives.
+
+    Args:
+        model: the model.
+        statistics: the `action` entry of the dataset's statistics.
+        normalization_type: 'normal' or 'bounds'.
+        head: name of the action head.
+        image_sizes: `KEY=HEIGHTxWIDTH` for keys whose size is not that of the example batch.
+
+    Raises:
+        ParameterError: there is no such head, or an entry of `image_sizes` is wrong.
+    """
+    heads = model.module.heads
+    if head not in heads:
+        raise ParameterError(
+            f"'head' must be one of {', '.join(heads)}, got '{head}'{closest(head, heads)}")
+    low, high = envelope(statistics)
+    return PolicySpec(
+        image_sizes=image_inputs(model) | _parse_sizes(image_sizes, image_inputs(model)),
+        goal_keys=tuple(key for key in model.goal_keys if _is_image(_example_goal(model, key))),
+        uses_language=takes_text(model),
+        proprio_dim=_proprio_dim(model),
+        window=int(np.shape(model.example_batch['observation']['timestep_pad_mask'])[1]),
+        max_window=int(model.module.octo_transformer.max_horizon),
+        action_horizon=int(heads[head].action_horizon),
+        action_dim=action_size(statistics, normalization_type),
+        action_low=low,
+        action_high=high,
+    )
+
+
+def image_inputs(model: OctoModel) -> dict[str, tuple[int, int]]:
+    """Returns the height and width of every image that a tokenizer uses, in their order."""
+    example = model.example_batch['observation']
+    keys = [
+        key
+        for tokenizer in model.module.octo_transformer.observation_tokenizers.values()
+        if isinstance(tokenizer, ImageTokenizer)
+        for key in tokenizer.observation_keys(example)]
+    return {key: tuple(np.shape(example[key])[2:4]) for key in dict.fromkeys(keys)}
+
+
+def stacked_with(model: OctoModel, key: str) -> set[str]:
+    """Returns the images that must come with `key`, because one tokenizer stacks them."""
+    stacks = [
+        tokenizer.observation_keys(model.example_batch['observation'])
+        for tokenizer in model.module.octo_transformer.observation_tokenizers.values()
+        if isinstance(tokenizer, ImageTokenizer)]
+    return {other for stack in stacks if key in stack for other in stack}
+
+
+def goal_sizes(model: OctoModel, spec: PolicySpec) -> dict[str, tuple[int, int]]:
+    """Returns the height and width of every goal image; that of its camera where there is one."""
+    return {
+        key: spec.image_sizes.get(key) or tuple(np.shape(_example_goal(model, key))[-3:-1])
+        for key in spec.goal_keys}
+
+
+def takes_text(model: OctoModel) -> bool:
+    """Tells whether an instruction has an effect."""
+    return model.text_processor is not None and any(
+        isinstance(tokenizer, LanguageTokenizer) and tokenizer.sizes is not None
+        for tokenizer in model.module.octo_transformer.task_tokenizers.values())
+
+
+def envelope(statistics: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Returns the common range of actions in training (p01, p99); infinite where unmasked.
+
+    Args:
+        statistics: the `action` entry of a dataset's statistics.
+    """
+    if 'p01' not in statistics or 'p99' not in statistics:
+        return (), ()
+    low, high = (np.asarray(statistics[name], np.float64) for name in ('p01', 'p99'))
+    mask = np.asarray(statistics.get('mask', np.ones(len(low), bool)), bool)
+    return (
+        tuple(np.where(mask, low, -np.inf).tolist()), tuple(np.where(mask, high, np.inf).tolist()))
+
+
+def _example_goal(model: OctoModel, key: str) -> Any:
+    example = model.example_batch
+    return example['task'].get(key, example['observation'].get(key))
+
+
+def _is_image(value: Any) -> bool:
+    return np.ndim(value) >= 4 and np.shape(value)[-1] == 3
+
+
+def _proprio_dim(model: OctoModel) -> int:
+    example = model.example_batch['observation']
+    used = any(
+        isinstance(tokenizer, LowdimObsTokenizer) and PROPRIO in tokenizer.observation_keys(example)
+        for tokenizer in model.module.octo_transformer.observation_tokenizers.values())
+    return int(np.shape(example[PROPRIO])[-1]) if used else 0
+
+
+def _parse_sizes(
+    entries: Sequence[str], known: Mapping[str, Any]
+) -> dict[str, tuple[int, int]]:
+    sizes = {}
+    for entry in entries:
+        match = _SIZE.fullmatch(entry)
+        if match is None or match[1] not in known or '0' in (match[2], match[3]):
+            key = entry.split('=')[0]
+            raise ParameterError(
+                f"'image_sizes' must hold KEY=HEIGHTxWIDTH with KEY one of {', '.join(known)}, got "
+                f"'{entry}'{closest(key, known) if key not in known else ''}")
+        sizes[match[1]] = (int(match[2]), int(match[3]))
+    return sizes
