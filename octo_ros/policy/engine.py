@@ -134,7 +134,8 @@ class Engine:
     ) -> Float[Array, '1 n d']:
         """Returns the language model's embeddings of one instruction, on the device."""
         self.compile_language(tokens)
-        return self._language_program({'params': self.model.params}, {LANGUAGE_KEY: _int32(tokens)})
+        task = {LANGUAGE_KEY: _int32(tokens)}
+        return self._language_program({'params': self.model.params}, task)
 
     def observations(
         self,
@@ -230,11 +231,11 @@ class Engine:
             {'params': params}, observations, task, timestep_pad_mask, head=self._head,
             rng=jax.random.fold_in(key, count), embodiment_action_dim=self._dims,
             method='sample_actions')
-        return unnormalize_actions(actions, self._statistics, self._kind)[0]
+        return unnormalize_actions(jnp.asarray(actions), self._statistics, self._kind)[0]
 
     def _no_language(self) -> dict[str, Any]:
         """Returns what stands for task entries that are not goal images when they are missing."""
-        entries = {}
+        entries: dict[str, Any] = {}
         for key, value in self.model.example_batch['task'].items():
             if key in self._goal_sizes or key in (_MASKS, 'timestep'):
                 continue

@@ -1,8 +1,6 @@
 """`OctoPolicy`: a checkpoint as what the control loop needs, numpy in and numpy out."""
 
-import collections
 import dataclasses
-import hashlib
 import logging
 import time
 from collections.abc import Callable
@@ -15,7 +13,6 @@ import numpy as np
 from octo_ros.array_typing import UInt8
 from octo_ros.errors import ObservationError
 from octo_ros.errors import ParameterError
-from octo_ros.errors import TaskError
 from octo_ros.errors import closest
 from octo_ros.params import param
 from octo_ros.policy import device
@@ -28,13 +25,12 @@ from octo_ros.policy.octo_model import OctoModel
 from octo_ros.policy.spec import describe
 from octo_ros.policy.spec import goal_sizes
 from octo_ros.policy.spec import stacked_with
-from octo_ros.policy.text import check_instruction
+from octo_ros.policy.tasks import TaskEncoder
 from octo_ros.policy.types import Inference
 from octo_ros.policy.types import Task
 from octo_ros.policy.types import Window
 
 _LOGGER = logging.getLogger('octo_ros.policy')
-_REMEMBERED_TASKS = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +49,7 @@ class PolicyParams:
     seed: int = param(0, 'Start of the stream of random numbers; one is used per inference.', ge=0)
     vocabulary: str = param(
         '', 'Sentencepiece file of the language model; empty: the one beside the checkpoint, in '
-        'the hub\'s cache or on the hub.')
+        "the hub's cache or on the hub.")
     image_sizes: tuple[str, ...] = param(
         (), 'Sizes that differ from those in the checkpoint, as KEY=HEIGHTxWIDTH.')
     image_crops: tuple[str, ...] = param(
@@ -99,9 +95,8 @@ class OctoPolicy:
             model, entry['action'], image_sizes=self.spec.image_sizes, goal_sizes=self.goal_sizes,
             normalization_type=kind, head=params.head, seed=params.seed)
         self._variant: Variant | None = None
-        self._tasks: collections.OrderedDict[Any, Mapping[str, Any]] = collections.OrderedDict()
-        self._newest_task: tuple[Task, Mapping[str, Any]] | None = None
-        self._tokens: dict[str, Mapping[str, Any]] = {}
+        self._tasks = TaskEncoder(
+            self.spec, self._engine, model.text_processor, self.preprocess)
 
     @classmethod
     def load(cls, params: PolicyParams) -> 'OctoPolicy':
@@ -176,16 +171,7 @@ class OctoPolicy:
         Raises:
             TaskError: the task cannot be used.
         """
-        if task.text is not None:
-            check_instruction(task.text)
-            if not self.spec.uses_language:
-                raise TaskError(
-                    'This checkpoint takes no instruction: it has no language tokenizer; give a '
-                    f'goal image for {", ".join(self.spec.goal_keys) or "another checkpoint"}')
-            self._encode_text(task.text)
-        for key, image in task.goals.items():
-            self._check_goal(key, image)
-        return self._notes(task)
+        return self._tasks.check(task, self._mapped())
 
     def encode_task(self, task: Task) -> Mapping[str, Any]:
         """Encodes a task for `infer`; the last few are remembered by their content.
@@ -193,22 +179,7 @@ class OctoPolicy:
         Raises:
             TaskError: the task cannot be used.
         """
-        if self._newest_task is not None and self._newest_task[0] is task:
-            return self._newest_task[1]
-        key = _content(task)
-        if key in self._tasks:
-            self._tasks.move_to_end(key)
-        else:
-            self.check_task(task)
-            language = None
-            if task.text is not None:
-                language = self._engine.encode_language(self._encode_text(task.text))
-            goals = {name: self.preprocess(name, goal) for name, goal in task.goals.items()}
-            self._tasks[key] = self._engine.task(goals, language)
-            if len(self._tasks) > _REMEMBERED_TASKS:
-                self._tasks.popitem(last=False)
-        self._newest_task = (task, self._tasks[key])
-        return self._tasks[key]
+        return self._tasks.encode(task)
 
     def infer(self, window: Window, task: Mapping[str, Any]) -> Inference:
         """Computes one chunk.
@@ -275,39 +246,8 @@ class OctoPolicy:
         ordered = tuple(key for key in known if key in image_keys)
         return Variant(ordered, window, proprio)
 
-    def _check_goal(self, key: str, image: UInt8[np.ndarray, 'ih iw 3']) -> None:
-        if key not in self.goal_sizes:
-            raise TaskError(
-                f"A goal image must be for one of {', '.join(self.goal_sizes) or 'no key'} with "
-                f"this checkpoint, got '{key}'{closest(key, self.goal_sizes)}")
-        try:
-            images.check_image(image)
-        except ObservationError as error:
-            raise TaskError(f"The goal for '{key}' cannot be used: {error}") from error
-
-    def _notes(self, task: Task) -> list[str]:
-        mapped = self._variant.image_keys if self._variant else tuple(self.spec.image_sizes)
-        unmapped = [key for key in task.goals if key in self.spec.image_sizes
-                    and key not in mapped]
-        missing = [key for key in self.spec.goal_keys if key in mapped and key not in task.goals]
-        notes = []
-        if unmapped:
-            notes.append(f'The goal for {", ".join(unmapped)} has no effect: no camera is mapped '
-                         'to it.')
-        if missing:
-            notes.append(f'No goal image for {", ".join(missing)}: zero pixels take its place.')
-        if task.text is None and self.spec.uses_language:
-            notes.append('No instruction: the language input is masked.')
-        return notes
-
-    def _encode_text(self, text: str) -> Mapping[str, Any]:
-        processor = self.model.text_processor
-        if processor is None:
-            raise TaskError('This checkpoint has no text processor; give a goal image')
-        if text not in self._tokens:
-            # Only the newest: remembering saves a second encoding and a second warning.
-            self._tokens = {text: processor.encode([text])}
-        return self._tokens[text]
+    def _mapped(self) -> tuple[str, ...]:
+        return self._variant.image_keys if self._variant else tuple(self.spec.image_sizes)
 
     def _proprio(self, window: Window) -> np.ndarray:
         vectors = [frame.proprio for frame in window.frames]
@@ -322,13 +262,6 @@ class OctoPolicy:
             raise ObservationError('A proprio vector must be finite, got NaN or infinity')
         return normalize_proprio(
             stack, self._proprio_statistics or {}, self.params.normalization_type)
-
-
-def _content(task: Task) -> tuple[Any, ...]:
-    goals = sorted(
-        (key, goal.shape, hashlib.blake2b(np.ascontiguousarray(goal)).digest())
-        for key, goal in task.goals.items())
-    return (task.text, *goals)
 
 
 def _crops(

@@ -1,4 +1,4 @@
-"""What a loaded model wants to see and what it gives, read off its tokenizers and example batch."""
+"""What a model wants to see and what it gives, read off its tokenizers and example batch."""
 
 import re
 from collections.abc import Mapping
@@ -119,8 +119,9 @@ def _is_image(value: Any) -> bool:
 def _proprio_dim(model: OctoModel) -> int:
     example = model.example_batch['observation']
     used = any(
-        isinstance(tokenizer, LowdimObsTokenizer) and PROPRIO in tokenizer.observation_keys(example)
-        for tokenizer in model.module.octo_transformer.observation_tokenizers.values())
+        PROPRIO in tokenizer.observation_keys(example)
+        for tokenizer in model.module.octo_transformer.observation_tokenizers.values()
+        if isinstance(tokenizer, LowdimObsTokenizer))
     return int(np.shape(example[PROPRIO])[-1]) if used else 0
 
 
@@ -133,7 +134,7 @@ def _parse_sizes(
         if match is None or match[1] not in known or '0' in (match[2], match[3]):
             key = entry.split('=')[0]
             raise ParameterError(
-                f"'image_sizes' must hold KEY=HEIGHTxWIDTH with KEY one of {', '.join(known)}, got "
-                f"'{entry}'{closest(key, known) if key not in known else ''}")
+                f"'image_sizes' must hold KEY=HEIGHTxWIDTH with KEY one of {', '.join(known)}, "
+                f"got '{entry}'{closest(key, known) if key not in known else ''}")
         sizes[match[1]] = (int(match[2]), int(match[3]))
     return sizes

@@ -127,10 +127,6 @@ class Policy(Protocol):
                    ) -> UInt8[np.ndarray, 'oh ow 3']:
         """Resizes and crops the RGB image of an observation key as in training, for a `Frame`."""
 
-    def preprocess(self, key: str,
-                   image: UInt8[np.ndarray, 'ih iw 3']) -> UInt8[np.ndarray, 'oh ow 3']:
-        """Brings a camera or goal image of a key to the size and crop that the model expects."""
-
     def check_task(self, task: Task) -> list[str]:
         """Raises TaskError for a task that cannot be used; returns messages on what is padded."""
 

@@ -1,0 +1,140 @@
+"""Tasks checked quickly and encoded once: text through the language model, goals resized."""
+
+import collections
+import hashlib
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from octo_ros.array_typing import UInt8
+from octo_ros.errors import ObservationError
+from octo_ros.errors import TaskError
+from octo_ros.errors import closest
+from octo_ros.policy import images
+from octo_ros.policy.engine import Engine
+from octo_ros.policy.text import TextProcessor
+from octo_ros.policy.text import check_instruction
+from octo_ros.policy.types import PolicySpec
+from octo_ros.policy.types import Task
+
+_REMEMBERED = 8
+_Image = UInt8[np.ndarray, 'ih iw 3']
+
+
+class TaskEncoder:
+    """Turns tasks into what the engine takes; the last few are remembered by their content.
+
+    One thread encodes; `check` may be called from others meanwhile.
+    """
+
+    def __init__(
+        self, spec: PolicySpec, engine: Engine, text_processor: TextProcessor | None,
+        preprocess: Callable[[str, _Image], _Image],
+    ) -> None:
+        """Makes an encoder.
+
+        Args:
+            spec: what the policy wants.
+            engine: runs the language model.
+            text_processor: turns texts into token ids; None when the policy takes no text.
+            preprocess: resizes the goal image of a key.
+        """
+        self._spec = spec
+        self._engine = engine
+        self._text_processor = text_processor if spec.uses_language else None
+        self._preprocess = preprocess
+        self._tokens: tuple[str, Mapping[str, Any]] | None = None
+        self._encoded: collections.OrderedDict[Any, Mapping[str, Any]] = collections.OrderedDict()
+        self._newest: tuple[Task, Mapping[str, Any]] | None = None
+
+    def check(self, task: Task, mapped: Sequence[str]) -> list[str]:
+        """Checks a task without running anything.
+
+        Args:
+            task: the task.
+            mapped: observation keys that have a camera.
+
+        Returns:
+            Messages on what the policy will see as missing.
+
+        Raises:
+            TaskError: the task cannot be used.
+        """
+        if task.text is not None:
+            self._ids(task.text)
+        for key, image in task.goals.items():
+            self._check_goal(key, image)
+        return self._notes(task, mapped)
+
+    def encode(self, task: Task) -> Mapping[str, Any]:
+        """Returns the model's task, on the device.
+
+        Raises:
+            TaskError: the task cannot be used.
+        """
+        if self._newest is not None and self._newest[0] is task:
+            return self._newest[1]
+        content = _content(task)
+        if content in self._encoded:
+            self._encoded.move_to_end(content)
+        else:
+            self._encoded[content] = self._encode(task)
+            if len(self._encoded) > _REMEMBERED:
+                self._encoded.popitem(last=False)
+        self._newest = (task, self._encoded[content])
+        return self._encoded[content]
+
+    def _encode(self, task: Task) -> Mapping[str, Any]:
+        self.check(task, ())
+        language = None
+        if task.text is not None:
+            language = self._engine.encode_language(self._ids(task.text))
+        goals = {key: self._preprocess(key, image) for key, image in task.goals.items()}
+        return self._engine.task(goals, language)
+
+    def _ids(self, text: str) -> Mapping[str, Any]:
+        check_instruction(text)
+        if self._text_processor is None:
+            raise TaskError(
+                'This checkpoint takes no instruction, it has no language input; give a goal '
+                f'image for {", ".join(self._spec.goal_keys) or "a checkpoint that takes one"}')
+        tokens = self._tokens
+        if tokens is None or tokens[0] != text:
+            # Remembered so that checking and encoding one text warns of its length only once.
+            tokens = self._tokens = (text, self._text_processor.encode([text]))
+        return tokens[1]
+
+    def _check_goal(self, key: str, image: _Image) -> None:
+        known = self._spec.goal_keys
+        if key not in known:
+            raise TaskError(
+                f"A goal image must be for one of {', '.join(known) or 'no key'} with this "
+                f"checkpoint, got '{key}'{closest(key, known)}")
+        try:
+            images.check_image(image)
+        except ObservationError as error:
+            raise TaskError(f"The goal for '{key}' cannot be used: {error}") from error
+
+    def _notes(self, task: Task, mapped: Sequence[str]) -> list[str]:
+        unmapped = [key for key in task.goals
+                    if key in self._spec.image_sizes and key not in mapped]
+        missing = [key for key in self._spec.goal_keys if key in mapped and key not in task.goals]
+        notes = []
+        if unmapped:
+            notes.append(f'The goal for {", ".join(unmapped)} has no effect: no camera is mapped '
+                         'to it.')
+        if missing:
+            notes.append(f'No goal image for {", ".join(missing)}: zero pixels take its place.')
+        if task.text is None and self._spec.uses_language:
+            notes.append('No instruction: the language input is masked.')
+        return notes
+
+
+def _content(task: Task) -> tuple[Any, ...]:
+    goals = sorted(
+        (key, goal.shape, hashlib.blake2b(np.ascontiguousarray(goal).data).digest())
+        for key, goal in task.goals.items())
+    return (task.text, *goals)
