@@ -130,7 +130,8 @@ class ActionShaper:
         grippers = tuple(g.command for g in self._grippers if g.command is not None)
         return Command(
             action, clipped, linear, angular, target, positions, self._whole_chunks,
-            grippers, tick.chunk_id, tick.step_index, tick.observed_ns, tick.due_ns, now_ns, tick.new_step)
+            grippers, tick.chunk_id, tick.step_index, tick.observed_ns, tick.due_ns, now_ns,
+            tick.new_step)
 
     def trajectory(self, actions: Float[np.ndarray, 'ah ad'],
                    joints: Float[np.ndarray, 'j'] | None = None) -> Float[np.ndarray, 'ah j']:
@@ -173,7 +174,8 @@ class ActionShaper:
                      measured: Pose | None) -> Pose:
         if self._target.pose is None or new_step:
             self._target.step(action, measured)
-        if self._target.pose is None:
+        lost = measured is None and self._profile.action.integration == 'measured'
+        if self._target.pose is None or (lost and not self._profile.action.start_pose):
             raise ObservationError(
                 "pose targets need a start: publish the pose on 'measured_pose', or set "
                 "'action.start_pose' in the robot profile")

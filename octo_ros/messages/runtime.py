@@ -160,7 +160,7 @@ class Runtime:
             self._ingest.store(name, message, received_ns)
 
     def set_instruction(self, text: str) -> list[str]:
-        """Sets the text of the task from the next inference on; '' takes it away.
+        """Sets the text of the task from the next inference on; goal images stay.
 
         Returns:
             Messages for the user on what the policy will see as missing.
@@ -168,7 +168,10 @@ class Runtime:
         Raises:
             TaskError: the text cannot be used; the task stays as it was.
         """
-        return self._change_task(lambda task: dataclasses.replace(task, text=text or None))
+        if not text.strip():
+            raise TaskError(f'instruction must say what to do, got {text!r}; to take the task '
+                            'away, clear it')
+        return self._change_task(lambda task: dataclasses.replace(task, text=text))
 
     def set_goal(self, key: str, message: Any) -> list[str]:
         """Sets the goal image of an observation key; decodes it at once. As `set_instruction`.
@@ -177,7 +180,7 @@ class Runtime:
             TaskError: the policy has no goal of that key.
             ObservationError: the image cannot be decoded.
         """
-        image = decode_image(message, self._fallback)
+        image = decode_image(message, self._fallback).copy()
         return self._change_task(
             lambda task: dataclasses.replace(task, goals={**task.goals, key: image}))
 

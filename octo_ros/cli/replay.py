@@ -1,0 +1,259 @@
+"""`octo-ros replay`: runs a recording through the policy and compares with what was recorded."""
+
+import argparse
+import contextlib
+import types
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from octo_ros.errors import ParameterError
+from octo_ros.params import from_flat
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from octo_ros.bags.episodes import TopicMap
+    from octo_ros.bags.reader import BagReader
+    from octo_ros.bags.replay import ReplayResult
+    from octo_ros.messages.runtime import Runtime
+    from octo_ros.policy.control_loop import LoopParams
+    from octo_ros.policy.profile import RobotProfile
+
+FAILED = 1
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Adds the subcommand."""
+    parser = subparsers.add_parser(
+        'replay', help='run a recording through the policy and compare the actions',
+        description='Feeds a rosbag2 recording (sqlite3 or mcap, raw or compressed images) to the '
+        'policy on the path that live topics take. Offline it gives the same numbers to the bit '
+        'for one seed; with --live it plays into the real node over DDS.')
+    parser.add_argument('bag', type=Path, help='folder of the recording, or its storage file')
+    parser.add_argument('--checkpoint', required=True, help='folder, or hf://owner/name')
+    parser.add_argument('--step', type=int, default=-1, help='training step; the latest if left')
+    parser.add_argument('--robot', default='widowx', help='robot profile: a name, or a YAML file')
+    parser.add_argument('--camera', action='append', default=[], metavar='KEY=TOPIC',
+                        help='topic of a camera of the checkpoint; once for each camera')
+    parser.add_argument('--proprio', metavar='TOPIC', help='JointState topic for proprio')
+    parser.add_argument('--pose', metavar='TOPIC', help='PoseStamped topic of the measured pose')
+    parser.add_argument('--joints', metavar='TOPIC', help='JointState topic of measured joints')
+    parser.add_argument('--action-topic', metavar='TOPIC',
+                        help='recorded action; /expert_action or /action if there')
+    parser.add_argument('--instruction', metavar='TEXT',
+                        help='the task; the one on the topic /instruction if left')
+    parser.add_argument('--goal', action='append', default=[], metavar='KEY=IMAGE',
+                        help='file of a goal image; once for each key')
+    parser.add_argument('--seed', type=int, default=0, help='of the random numbers')
+    parser.add_argument('--vocabulary', default='', metavar='PATH',
+                        help='sentencepiece file of the language model')
+    parser.add_argument('--execution', default='receding_horizon',
+                        choices=('receding_horizon', 'temporal_ensemble'))
+    parser.add_argument('--execute-steps', type=int, default=0, metavar='N',
+                        help='steps from one inference to the next; half of a chunk if left')
+    parser.add_argument('--window', type=int, default=0, help="history; the checkpoint's if left")
+    parser.add_argument('--live', action='store_true', help='over DDS, to the real node')
+    parser.add_argument('--out', type=Path, metavar='DIR',
+                        help='where to write; octo_replay/<name of the recording> if left')
+    parser.add_argument('--max-error', type=float, metavar='X',
+                        help='exit with 1 when the mean absolute error of a dimension is greater')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replays; returns 1 when the error is greater than asked for."""
+    from octo_ros.bags.reader import BagReader
+    from octo_ros.policy.profile import load_profile
+
+    profile = load_profile(args.robot)
+    loop = _loop(args, profile)
+    with BagReader(args.bag) as bag:
+        replay = _live if args.live else _offline
+        result = replay(args, bag, profile, loop)
+        folder = args.out or Path('octo_replay') / bag.path.stem
+        _write(folder, result, bag, profile, loop, args)
+        damage = bag.damage
+    return _report(result, profile.action.names, folder, damage, args.max_error)
+
+
+def _loop(args: argparse.Namespace, profile: 'RobotProfile') -> 'LoopParams':
+    from octo_ros.policy.control_loop import LoopParams
+
+    return from_flat(LoopParams, {
+        'step_s': profile.step_s, 'window': args.window, 'execution': args.execution,
+        'execute_steps': args.execute_steps}, source='octo-ros replay')
+
+
+def _offline(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile',
+             loop: 'LoopParams') -> 'ReplayResult':
+    from octo_ros.bags.replay import OfflineReplay
+    from octo_ros.bags.replay import require_actions
+    from octo_ros.messages.runtime import Runtime
+    from octo_ros.policy.policy import OctoPolicy
+    from octo_ros.policy.policy import PolicyParams
+
+    policy = OctoPolicy.load(from_flat(PolicyParams, {
+        'checkpoint': args.checkpoint, 'checkpoint_step': args.step, 'seed': args.seed,
+        'vocabulary': args.vocabulary, 'statistics_key': profile.statistics_key,
+        'normalization_type': profile.normalization_type}, source='octo-ros replay'))
+    topics = _topics(args, bag, tuple(policy.spec.image_sizes))
+    runtime = Runtime(policy, loop, profile, image_keys=topics.image_keys,
+                      proprio=bool(args.proprio))
+    runtime.prepare()
+    fixed_task = _set_task(runtime, args)
+    with _progress(bag) as advance:
+        replay = OfflineReplay(
+            runtime, topics, names=profile.action.names, step_ns=loop.step_ns,
+            fixed_task=fixed_task, on_message=advance)
+        result = replay.run(bag.messages(topics.topics))
+    require_actions(result)
+    return result
+
+
+def _live(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile',
+          loop: 'LoopParams') -> 'ReplayResult':
+    from octo_ros.bags.replay import collect_live
+    from octo_ros.bags.replay import require_actions
+    from octo_ros.nodes.live_replay import run_live
+
+    if args.goal:
+        raise ParameterError("'--goal' must be left out with --live; set goals offline")
+    # The node knows its checkpoint and refuses other keys; the model is not loaded twice.
+    named = [part for topic in bag.topics for part in topic.split('/')]
+    keys = [_full_key(key) for key in _pairs('--camera', args.camera)]
+    keys += [part for part in named if part.startswith('image_')]
+    topics = _topics(args, bag, keys)
+    with _progress(bag) as advance:
+        chunks = run_live(
+            args.bag, cameras={key: topic for topic, key in topics.streams.items()
+                               if key in topics.image_keys},
+            others={name: topic for topic, name in topics.streams.items()
+                    if name not in topics.image_keys},
+            instruction=args.instruction, instruction_topic=topics.instruction,
+            parameters={
+                'robot': args.robot, 'policy.checkpoint': args.checkpoint,
+                'policy.checkpoint_step': args.step, 'policy.seed': args.seed,
+                'policy.vocabulary': args.vocabulary, 'loop.window': args.window,
+                'loop.execution': args.execution, 'loop.execute_steps': args.execute_steps,
+                'proprio': bool(args.proprio)},
+            on_message=advance)
+    result = collect_live(
+        bag.messages(topics.topics), chunks, topics, names=profile.action.names,
+        step_ns=loop.step_ns, task=args.instruction)
+    require_actions(result)
+    return result
+
+
+def _set_task(runtime: 'Runtime', args: argparse.Namespace) -> bool:
+    """Sets what the command line says of the task; True when it says something."""
+    for key, file in _pairs('--goal', args.goal).items():
+        runtime.set_goal(_full_key(key), _read_image(Path(file)))
+    if args.instruction is not None:
+        runtime.set_instruction(args.instruction)
+    return bool(args.goal) or args.instruction is not None
+
+
+def _read_image(path: Path) -> types.SimpleNamespace:
+    """Returns an image file as a compressed image message."""
+    if not path.is_file():
+        raise ParameterError(f"'--goal' must name an image file, got {path}")
+    return types.SimpleNamespace(format=path.suffix.lstrip('.'), data=path.read_bytes())
+
+
+def _pairs(option: str, entries: Sequence[str]) -> dict[str, str]:
+    pairs = {}
+    for entry in entries:
+        key, _, value = entry.partition('=')
+        if not key or not value:
+            raise ParameterError(f"'{option}' must be KEY=VALUE, got '{entry}'")
+        pairs[key] = value
+    return pairs
+
+
+def _full_key(key: str) -> str:
+    return key if key.startswith('image_') else f'image_{key}'
+
+
+def _topics(args: argparse.Namespace, bag: 'BagReader', image_keys: Sequence[str]) -> 'TopicMap':
+    from octo_ros.bags.episodes import map_topics
+
+    others = {'proprio': args.proprio, 'measured_pose': args.pose,
+              'measured_joints': args.joints}
+    topics = map_topics(
+        bag, image_keys, cameras=_pairs('--camera', args.camera), action=args.action_topic,
+        others={name: topic for name, topic in others.items() if topic})
+    if args.instruction is None and topics.instruction is None and not args.goal:
+        raise ParameterError(
+            "'--instruction' or '--goal' must be given: the recording has no topic /instruction")
+    return topics
+
+
+@contextlib.contextmanager
+def _progress(bag: 'BagReader') -> Iterator[Callable[[], None]]:
+    """Shows a bar over the messages of a recording on a terminal's standard error."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task(f'replaying {bag.path.stem}', total=bag.count or None)
+        yield lambda: progress.advance(bar)
+
+
+def _write(folder: Path, result: 'ReplayResult', bag: 'BagReader', profile: 'RobotProfile',
+           loop: 'LoopParams', args: argparse.Namespace) -> None:
+    from octo_ros.bags.outputs import write_bag
+    from octo_ros.bags.outputs import write_csv
+    from octo_ros.bags.outputs import write_picture
+
+    folder.mkdir(parents=True, exist_ok=True)
+    names = profile.action.names
+    write_csv(folder / 'actions.csv', result.steps, names)
+    title = f'{bag.path.stem}: {result.task}' if result.task else bag.path.stem
+    how = 'live' if args.live else 'offline'
+    write_picture(folder / 'actions.png', result, title=title, names=names, step_s=loop.step_s,
+                  note=f'{args.checkpoint}, {how}, seed {args.seed}')
+    write_bag(folder / 'chunks', result, profile, step_ns=loop.step_ns, types=bag.types)
+
+
+def _report(result: 'ReplayResult', names: Sequence[str], folder: Path, damage: Sequence[str],
+            max_error: float | None) -> int:
+    from octo_ros.bags.replay import errors
+
+    print(f'{len(result.chunks)} chunks, {len(result.steps)} actions; task: '
+          f"{result.task or 'goal image'}")
+    for line in damage:
+        print(f'damaged recording: {line}')
+    difference = errors(result.steps)
+    if difference.size:
+        _print_errors(difference, names)
+    else:
+        print('no recorded action to compare with')
+    print(f"wrote {folder / 'actions.csv'}, {folder / 'actions.png'} and {folder / 'chunks'}")
+    if max_error is None:
+        return 0
+    if not difference.size:
+        raise ParameterError("'--max-error' must have a recorded action to compare with, got "
+                             'none; give --action-topic')
+    worst = abs(difference).mean(axis=0)
+    failed = [f'{name} {value:.6g}' for name, value in zip(names, worst, strict=True)
+              if not value <= max_error]
+    if failed:
+        print(f"mean absolute error must be at most {max_error:g}, got {', '.join(failed)}")
+    return FAILED if failed else 0
+
+
+def _print_errors(difference: 'np.ndarray', names: Sequence[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f'predicted minus recorded, {len(difference)} actions')
+    table.add_column('dimension')
+    for column in ('mean abs', 'root mean square', 'max abs', 'bias'):
+        table.add_column(column, justify='right')
+    for name, values in zip(names, difference.T, strict=True):
+        figures = (abs(values).mean(), (values ** 2).mean() ** 0.5, abs(values).max(),
+                   values.mean())
+        table.add_row(name, *(f'{figure:.5f}' for figure in figures))
+    Console().print(table)
