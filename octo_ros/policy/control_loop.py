@@ -147,18 +147,20 @@ class ControlLoop:
             False for the answer to a request that a reset or a new task has made void.
 
         Raises:
-            ParameterError: the chunk has another shape than the policy's, or is not finite.
+            ParameterError: the chunk has another shape than the policy's, or is not finite; the
+                request is given up.
         """
         pending = self._pending
         if pending is None or pending.request_id != request_id:
             return False
-        self._pending = None
         actions = np.asarray(actions)
-        if actions.shape != self._chunk_shape:
+        if actions.shape != self._chunk_shape or not np.isfinite(actions).all():
+            self.abandon(request_id)
             raise ParameterError(
-                f'A chunk must have shape {self._chunk_shape}, got {actions.shape}')
-        if not np.isfinite(actions).all():
-            raise ParameterError('A chunk must be finite, got NaN or infinity; it is dropped')
+                f'A chunk must be finite and have the shape {self._chunk_shape}, got shape '
+                f'{actions.shape} with {int((~np.isfinite(actions)).sum())} numbers that are not '
+                'finite; it is dropped')
+        self._pending = None
         if self._outdated or not self._ensemble:
             self._chunks.clear()
         self._outdated = False

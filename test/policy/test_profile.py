@@ -1,0 +1,71 @@
+"""Profiles are read by name or path; what does not go together is refused."""
+
+import pathlib
+
+import pytest
+import yaml
+
+from octo_ros import assets
+from octo_ros.errors import ParameterError
+from octo_ros.params import flatten
+from octo_ros.params import leaves
+from octo_ros.policy.profile import RobotProfile
+from octo_ros.policy.profile import load_profile
+
+SHIPPED = sorted(path.stem for path in (assets.config_dir() / 'robots').glob('*.yaml'))
+
+
+def write(folder: pathlib.Path, text: str) -> str:
+    path = folder / 'mine.yaml'
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize('name', SHIPPED)
+def test_every_shipped_profile_is_valid(name: str) -> None:
+    profile = load_profile(name)
+    assert profile.action.names
+
+
+def test_the_template_states_every_value_at_its_default() -> None:
+    tree = yaml.safe_load((assets.config_dir() / 'robots/template.yaml').read_text())
+    stated = {name: tuple(value) if isinstance(value, list) else value
+              for name, value in flatten(tree).items()}
+    assert stated == {leaf.name: leaf.default for leaf in leaves(RobotProfile)}
+
+
+def test_a_profile_can_be_read_by_path(tmp_path: pathlib.Path) -> None:
+    profile = load_profile(write(tmp_path, 'step_s: 0.1\nlimits: {max_speed: 0.2}'))
+    assert (profile.step_s, profile.limits.max_speed) == (0.1, 0.2)
+    assert profile.motion_indices == (0, 1, 2, 3, 4, 5)
+
+
+def test_an_unknown_robot_is_refused_with_the_closest() -> None:
+    with pytest.raises(ParameterError, match="did you mean 'widowx'"):
+        load_profile('widow_x')
+
+
+@pytest.mark.parametrize(
+    ('text', 'problem'),
+    [
+        ('step: 0.1', "unknown parameter 'step' .did you mean 'step_s'"),
+        ('step_s: -1.0', "'step_s' must be >= 0.001"),
+        ('step_s: fast', "'step_s' must be a"),
+        ('[1, 2]', 'must map names to values'),
+        ('a: [', 'must be valid YAML'),
+        ('gripper: {indices: [7]}', "'gripper.indices' must be below 7"),
+        ('action: {names: [x, y]}\ngripper: {indices: []}', 'must begin with x, y, z'),
+        ('gripper: {indices: [2]}', 'must begin with x, y, z'),
+        ('command: {type: joint_trajectory}', "'command.type' must be one of twist, pose"),
+        ('action: {delta: false}', "'command.type: twist' must go with"),
+        ('limits: {per_step: [0.1]}', 'one number for each of the 7'),
+        ('limits: {workspace_min: [0, 0, 0]}', "must be below 'limits.workspace_max'"),
+        ('limits: {workspace_min: [0, 0, 0], workspace_max: [1, 0, 1]}', 'must be below'),
+        ('limits: {workspace_min: [0, 0], workspace_max: [1, 1]}', 'must hold 3'),
+    ],
+)
+def test_a_wrong_profile_is_refused_with_the_reason(
+    tmp_path: pathlib.Path, text: str, problem: str
+) -> None:
+    with pytest.raises(ParameterError, match=problem):
+        load_profile(write(tmp_path, text))
