@@ -28,25 +28,22 @@ from octo_ros.errors import ParameterError
 from octo_ros.errors import TaskError
 from octo_ros.errors import closest
 from octo_ros.messages.conversions import decode_image
-from octo_ros.messages.conversions import decode_joint_state
-from octo_ros.messages.conversions import decode_pose
 from octo_ros.messages.frames import FrameDecoder
 from octo_ros.messages.inference import AcceptedChunk
 from octo_ros.messages.inference import ChunkResult
 from octo_ros.messages.inference import InferenceJob
 from octo_ros.messages.inference import InferenceRunner
-from octo_ros.messages.ingest import MEASURED_JOINTS
-from octo_ros.messages.ingest import MEASURED_POSE
 from octo_ros.messages.ingest import PROPRIO
 from octo_ros.messages.ingest import Ingest
+from octo_ros.messages.measured import MeasuredState
 from octo_ros.messages.postprocess import ActionShaper
 from octo_ros.messages.postprocess import Output
 from octo_ros.messages.stream import StreamHealth
 from octo_ros.policy.control_loop import ControlLoop
 from octo_ros.policy.control_loop import HoldReason
 from octo_ros.policy.control_loop import LoopParams
-from octo_ros.policy.poses import Pose
 from octo_ros.policy.profile import RobotProfile
+from octo_ros.policy.text import check_instruction
 from octo_ros.policy.types import Policy
 from octo_ros.policy.types import PolicySpec
 from octo_ros.policy.types import Task
@@ -88,17 +85,13 @@ class Runtime:
         if self._loop.window > spec.max_window:
             raise ParameterError(f"'window' must be at most {spec.max_window}, the longest that "
                                  f'the checkpoint takes, got {self._loop.window}')
-        self._joint_names = tuple(profile.action.names[i] for i in profile.motion_indices)
         self._whole_chunks = (profile.command.type == 'joint_trajectory'
                               and not profile.action.delta
                               and loop.execution == 'receding_horizon')
-        others = [PROPRIO] if proprio else []
-        if profile.action.space == 'joint':
-            others.append(MEASURED_JOINTS)
-        elif profile.command.type == 'pose':
-            others.append(MEASURED_POSE)
-        self._ingest = Ingest(self._image_keys, others=others,
-                              max_age_s=loop.max_observation_age_s)
+        self._measured = MeasuredState(profile)
+        self._ingest = Ingest(
+            self._image_keys, others=((PROPRIO,) if proprio else ()) + self._measured.streams,
+            max_age_s=loop.max_observation_age_s)
         decoder = FrameDecoder(
             self._image_keys, preprocess=policy.preprocess, proprio_names=proprio_names,
             proprio_dim=spec.proprio_dim, window=self._loop.window, fallback=fallback)
@@ -168,9 +161,7 @@ class Runtime:
         Raises:
             TaskError: the text cannot be used; the task stays as it was.
         """
-        if not text.strip():
-            raise TaskError(f'instruction must say what to do, got {text!r}; to take the task '
-                            'away, clear it')
+        check_instruction(text)
         return self._change_task(lambda task: dataclasses.replace(task, text=text))
 
     def set_goal(self, key: str, message: Any) -> list[str]:
@@ -216,7 +207,7 @@ class Runtime:
     def poll(self, now_ns: int) -> InferenceJob | None:
         """Samples the streams when a policy step has begun; returns an inference if one is due.
 
-        At most one job is out at a time: the next comes after the answer to it was accepted.
+        The next job comes after the answer to this one was accepted, or after the task changed.
         """
         with self._lock:
             self._notice(now_ns)
@@ -249,7 +240,8 @@ class Runtime:
             positions = None
             if accepted and result.actions is not None and self._whole_chunks:
                 positions = self._shaper.trajectory(
-                    result.actions, self._joints_if_good(self._now_ns or 0))
+                    result.actions,
+                    self._measured.joints_if_good(self._ingest, self._now_ns or 0))
         if error and changed:
             _LOG.warning('no action chunk: %s', error)
         elif changed:
@@ -272,7 +264,8 @@ class Runtime:
                 return Output(None, self._why_hold(tick.reason, now_ns), tick)
             try:
                 command = self._shaper.command(
-                    tick, now_ns, pose=self._pose(now_ns), joints=self._joints(now_ns))
+                    tick, now_ns, pose=self._measured.pose(self._ingest, now_ns),
+                    joints=self._measured.joints(self._ingest, now_ns))
                 self._clipped_steps += command.new_step and bool(command.clipped.any())
                 return Output(command, '', tick)
             except ObservationError as error:
@@ -298,26 +291,7 @@ class Runtime:
     def measured_joints(self, now_ns: int) -> Float[np.ndarray, 'j'] | None:
         """Returns fresh positions of the joints that are not grippers, for the stop behaviour."""
         with self._lock:
-            return self._joints_if_good(now_ns)
-
-    def _pose(self, now_ns: int) -> Pose | None:
-        if MEASURED_POSE not in self._ingest.names:
-            return None
-        stamped = self._ingest.fresh(MEASURED_POSE, now_ns)
-        return None if stamped is None else decode_pose(stamped.message)
-
-    def _joints(self, now_ns: int) -> Float[np.ndarray, 'j'] | None:
-        if MEASURED_JOINTS not in self._ingest.names:
-            return None
-        stamped = self._ingest.fresh(MEASURED_JOINTS, now_ns)
-        return None if stamped is None else decode_joint_state(
-            stamped.message, self._joint_names)
-
-    def _joints_if_good(self, now_ns: int) -> Float[np.ndarray, 'j'] | None:
-        try:
-            return self._joints(now_ns)
-        except ObservationError:
-            return None
+            return self._measured.joints_if_good(self._ingest, now_ns)
 
     def _change_task(self, change: Callable[[Task], Task]) -> list[str]:
         with self._lock:
