@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy
 from rclpy.qos import QoSProfile
-
-from octo_ros.nodes import qos
 
 # Duplicates follow each other within milliseconds; this many messages may lie between.
 _REMEMBERED = 32
@@ -38,13 +38,18 @@ class LatchedSubscription:
         self._callback = callback
         self._seen: collections.deque[int] = collections.deque(maxlen=_REMEMBERED)
         self._subscriptions = [
-            self._subscribe(message_type, topic, qos.named(name), group)
-            for name in ('latched', 'reliable')]
+            self._subscribe(message_type, topic, durability, group)
+            for durability in (DurabilityPolicy.TRANSIENT_LOCAL, DurabilityPolicy.VOLATILE)]
 
-    def _subscribe(self, message_type: type, topic: str, profile: QoSProfile,
+    def _subscribe(self, message_type: type, topic: str, durability: DurabilityPolicy,
                    group: CallbackGroup) -> Any:
+        # Deep enough that neither loses any of a burst: then what one of them brings first is
+        # never older than what the other brought before, and the last word is the last sent.
+        profile = QoSProfile(depth=_REMEMBERED // 2, durability=durability)
+        # By default rclpy warns of publishers that the latched one does not fit; the other does.
         return self._node.create_subscription(
-            message_type, topic, self._on_message, profile, callback_group=group)
+            message_type, topic, self._on_message, profile, callback_group=group,
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False))
 
     def _on_message(self, message: Any, info: Any) -> None:
         # The source stamp is the same on both subscriptions, and distinct between messages. A

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 
 from octo_ros.nodes import qos
 
@@ -31,7 +32,7 @@ class Outputs:
             command_qos: name of the quality of service of commands.
         """
         self._node = node
-        self._publishers = {
+        self._publishers: dict[str, Publisher] = {
             topic: node.create_publisher(
                 message_class(type_name), f'~/{topic}',
                 qos.named(command_qos if topic.startswith(_COMMANDS) else chunk_qos))

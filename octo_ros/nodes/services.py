@@ -1,6 +1,7 @@
 """The services below the controller's name, all of std_srvs."""
 
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -22,18 +23,16 @@ def offer(node: Node, triggers: dict[str, Callable[[], str]],
     """
     group = MutuallyExclusiveCallbackGroup()
     for name, trigger in triggers.items():
-        node.create_service(Trigger, f'~/{name}', _answering(lambda _, call=trigger: call()),
-                            callback_group=group)
+        node.create_service(Trigger, f'~/{name}', _answering(trigger, ()), callback_group=group)
     for name, switch in switches.items():
-        node.create_service(SetBool, f'~/{name}',
-                            _answering(lambda request, call=switch: call(request.data)),
+        node.create_service(SetBool, f'~/{name}', _answering(switch, ('data',)),
                             callback_group=group)
 
 
-def _answering(call: Callable[[Any], str]) -> Callable[[Any, Any], Any]:
+def _answering(call: Callable[..., str], fields: Sequence[str]) -> Callable[[Any, Any], Any]:
     def answer(request: Any, response: Any) -> Any:
         try:
-            response.message = call(request)
+            response.message = call(*(getattr(request, field) for field in fields))
             response.success = True
         except OctoError as error:
             response.message = str(error)

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from collections.abc import Sequence
 from types import FrameType
+from typing import Any
 from typing import Protocol
 
 import rclpy
@@ -107,7 +108,7 @@ def _run(factory: Callable[[], Node], ending: threading.Event) -> int:
         node.destroy_node()
 
 
-def _take_signals(ending: threading.Event) -> dict[int, object]:
+def _take_signals(ending: threading.Event) -> dict[int, Any]:
     def on_signal(_number: int, _frame: FrameType | None) -> None:
         ending.set()
 

@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +12,10 @@ from typing import Any
 import pytest
 
 rclpy = pytest.importorskip('rclpy', reason='needs ROS 2 (pip install octo_ros[ros])')
+# The generator of message code imports lark, which uses a deprecated module of Python.
+with warnings.catch_warnings():
+    warnings.simplefilter('ignore', DeprecationWarning)
+    pytest.importorskip('rosidl_generator_py')
 
 from rclpy.executors import ExternalShutdownException  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402

@@ -24,17 +24,18 @@ def test_a_message_latched_before_arrives(ros) -> None:
     assert heard == ['early']
 
 
+# The publisher of a plain topic is told that one of the two subscriptions does not fit it.
+@pytest.mark.filterwarnings('ignore:Deprecated in favor:DeprecationWarning')
 @pytest.mark.parametrize('profile', ['latched', 'reliable'])
-def test_each_message_is_heard_once_from_latched_and_plain_publishers(ros, profile) -> None:
+def test_messages_are_heard_once_and_in_order_from_both_kinds_of_publisher(ros, profile) -> None:
     heard = subscribe(ros)
     matched = 2 if qos.named(profile).durability == DurabilityPolicy.TRANSIENT_LOCAL else 1
     publisher = ros.publisher(String, 'topic', profile, subscribers=matched)
-    for text in ('one', 'two', 'two', 'three'):
+    sent = ['one', 'two', 'two', 'three']
+    for text in sent:
         publisher.publish(String(data=text))
-        ros.wait_until(lambda text=text: text in heard, text)
-    ros.wait_until(lambda: heard[-1] == 'three', 'the last message')
-    # Whatever came twice has arrived by the time that a later one has, twice.
+    ros.wait_until(lambda: len(heard) >= len(sent), 'all messages')
+    # Whatever came on the slower subscription has arrived when a later message is through.
     publisher.publish(String(data='end'))
     ros.wait_until(lambda: 'end' in heard, 'the end')
-    assert heard[:3] == ['one', 'two', 'two']
-    assert heard.count('three') == 1
+    assert heard == [*sent, 'end']

@@ -1,0 +1,59 @@
+"""Puts policy, runtime and messages together from the parameters; the slow part of configuring."""
+
+import dataclasses
+import threading
+
+from rclpy.impl.rcutils_logger import RcutilsLogger
+
+from octo_ros.errors import OctoError
+from octo_ros.messages.commands import CommandMessages
+from octo_ros.messages.runtime import Runtime
+from octo_ros.nodes.image_fallback import ros_image_fallback
+from octo_ros.nodes.publishers import message_class
+from octo_ros.nodes.schema import ControllerParams
+from octo_ros.policy.policy import OctoPolicy
+from octo_ros.policy.types import Policy
+
+
+@dataclasses.dataclass(frozen=True)
+class Assembly:
+    """What a configured controller works with."""
+
+    params: ControllerParams
+    policy: Policy
+    runtime: Runtime
+    messages: CommandMessages
+
+
+def assemble(params: ControllerParams, policy: Policy | None, logger: RcutilsLogger,
+             stopping: threading.Event) -> Assembly:
+    """Loads the checkpoint, checks it against cameras and profile, compiles and warms up.
+
+    Args:
+        params: the controller's parameters.
+        policy: used instead of a checkpoint when given.
+        logger: told of the progress.
+        stopping: ends the work at the next step of it.
+
+    Raises:
+        OctoError: something does not fit, or `stopping` was set.
+    """
+    def progress(text: str) -> None:
+        logger.info(text)
+        if stopping.is_set():
+            raise OctoError('configuring must not be interrupted, got a signal to stop')
+
+    if policy is None:
+        progress(f"Loading the checkpoint '{params.policy.checkpoint}'")
+        policy = OctoPolicy.load(params.policy)
+    runtime = Runtime(
+        policy, params.loop, params.profile,
+        image_keys=params.cameras or tuple(policy.spec.image_sizes),
+        proprio=params.proprio, proprio_names=params.proprio_names,
+        fallback=ros_image_fallback())
+    if params.instruction:
+        for note in runtime.set_instruction(params.instruction):
+            logger.info(note)
+    runtime.prepare(progress)
+    messages = CommandMessages(message_class, params.profile, step_ns=params.loop.step_ns)
+    return Assembly(params, policy, runtime, messages)

@@ -1,0 +1,143 @@
+"""The running part of the controller: timer, worker and what goes out."""
+
+import threading
+import time
+from collections.abc import Callable
+
+from rclpy.impl.rcutils_logger import RcutilsLogger
+
+from octo_ros.messages.commands import CommandMessages
+from octo_ros.messages.inference import ChunkResult
+from octo_ros.messages.inference import InferenceJob
+from octo_ros.messages.runtime import Runtime
+from octo_ros.nodes.arming import Arming
+from octo_ros.nodes.latency import LatencyWindow
+from octo_ros.nodes.publishers import Outputs
+from octo_ros.nodes.worker import Worker
+
+NO_CLOCK = 'the time is 0: with use_sim_time, something must publish /clock'
+# The stop behaviour is repeated that long: a controller that just started may miss one message.
+_STOP_S = 1.0
+_LOG_INTERVAL_S = 1.0
+_WORKER_TIMEOUT_S = 10.0
+
+
+class Control:
+    """Turns ticks of a timer into inferences and commands while it is active."""
+
+    def __init__(self, runtime: Runtime, messages: CommandMessages, outputs: Outputs,
+                 arming: Arming, now_ns: Callable[[], int], logger: RcutilsLogger) -> None:
+        """Keeps its parts; `now_ns` is the clock of the node."""
+        self._runtime = runtime
+        self._messages = messages
+        self._outputs = outputs
+        self._arming = arming
+        self._now_ns = now_ns
+        self._logger = logger
+        self._lock = threading.Lock()
+        self._active = False
+        self._worker: Worker[InferenceJob] | None = None
+        self._stop_until_s = 0.0
+        self._moving = False
+        self._logged = ('', 0.0)
+        self.hold_reason = 'not active'
+        self.latencies = LatencyWindow()
+        self.chunks = 0
+
+    def activate(self) -> None:
+        """Starts from a clean slate."""
+        self._runtime.reset()
+        self.latencies.clear()
+        self._worker = Worker(self._infer, self._on_worker_error)
+        with self._lock:
+            self._active = True
+
+    def deactivate(self) -> None:
+        """Stops the robot, then the worker."""
+        with self._lock:
+            was_active, self._active = self._active, False
+            if was_active:
+                self._publish_stop()
+            self.hold_reason = 'not active'
+        if self._worker is not None and not self._worker.stop(_WORKER_TIMEOUT_S):
+            self._logger.warning('An inference is still running; its result will be dropped')
+        self._worker = None
+
+    def stop_now(self) -> None:
+        """Publishes the stop behaviour without waiting for the timer."""
+        with self._lock:
+            if self._active:
+                self._hold(self._arming.hold_reason)
+
+    def restart(self) -> None:
+        """Forgets history, chunks and targets; used when commands may go out again."""
+        with self._lock:
+            self._runtime.reset()
+
+    def tick(self) -> None:
+        """Does one tick of the control timer."""
+        with self._lock:
+            if not self._active:
+                return
+            now_ns = self._now_ns()
+            if now_ns == 0:
+                self._hold(NO_CLOCK)
+                return
+            job = self._runtime.poll(now_ns)
+            if job is not None and self._worker is not None:
+                self._worker.submit(job)
+            output = self._runtime.tick(now_ns)
+            reason = self._arming.hold_reason or output.reason
+            if output.command is None or reason:
+                self._hold(reason)
+                return
+            self._go()
+            self._outputs.publish(self._messages.command(output.command), commands=True)
+
+    def _go(self) -> None:
+        if self.hold_reason:
+            self._log_reason('')
+        self.hold_reason = ''
+        self._moving = True
+
+    def _hold(self, reason: str) -> None:
+        if self._moving:
+            self._moving = False
+            self._stop_until_s = time.monotonic() + _STOP_S
+        if time.monotonic() < self._stop_until_s:
+            self._publish_stop()
+        self.hold_reason = reason
+        self._log_reason(reason)
+
+    def _publish_stop(self) -> None:
+        now_ns = self._now_ns()
+        joints = self._runtime.measured_joints(now_ns)
+        held = None if joints is None else joints.tolist()
+        self._outputs.publish(self._messages.stop(now_ns, held), commands=True)
+
+    def _log_reason(self, reason: str) -> None:
+        last, since_s = self._logged
+        now_s = time.monotonic()
+        if reason == last or now_s - since_s < _LOG_INTERVAL_S:
+            return
+        self._logged = (reason, now_s)
+        self._logger.info(f'Holding: {reason}' if reason else 'Running')
+
+    def _infer(self, job: InferenceJob) -> None:
+        started_s = time.perf_counter()
+        result = self._runtime.run(job)
+        inferred_s = time.perf_counter() - started_s
+        chunk = self._runtime.accept(result)
+        if chunk is None:
+            return
+        age_s = (self._now_ns() - chunk.observed_ns) / 1e9
+        self.latencies.add({
+            **chunk.timings_s, 'inference': inferred_s, 'image to chunk': age_s})
+        with self._lock:
+            if self._active:
+                self.chunks += 1
+                self._outputs.publish(
+                    self._messages.chunk(chunk), commands=not self._arming.hold_reason)
+
+    def _on_worker_error(self, job: InferenceJob, error: Exception) -> None:
+        self._runtime.accept(ChunkResult(job, None, {}, error=f'{type(error).__name__}: {error}'))

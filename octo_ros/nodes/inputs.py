@@ -1,0 +1,110 @@
+"""What the controller listens to. Callbacks store; nothing is decoded here but goal images."""
+
+from collections.abc import Callable
+from typing import Any
+
+from geometry_msgs.msg import PoseStamped
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import Image
+from sensor_msgs.msg import JointState
+from std_msgs.msg import String
+
+from octo_ros.errors import OctoError
+from octo_ros.errors import TaskError
+from octo_ros.messages.ingest import MEASURED_JOINTS
+from octo_ros.messages.ingest import MEASURED_POSE
+from octo_ros.messages.ingest import PROPRIO
+from octo_ros.messages.runtime import Runtime
+from octo_ros.nodes import qos
+from octo_ros.nodes.latched import LatchedSubscription
+
+_TYPES = {PROPRIO: JointState, MEASURED_JOINTS: JointState, MEASURED_POSE: PoseStamped}
+_IMAGE_TYPES = {'raw': Image, 'compressed': CompressedImage}
+
+
+class Inputs:
+    """The subscriptions of a configured controller."""
+
+    def __init__(self, node: Node, runtime: Runtime, *, transport: str, stream_qos: str) -> None:
+        """Subscribes to cameras, further streams, instruction and goals.
+
+        Args:
+            node: owner of the subscriptions.
+            runtime: takes the messages.
+            transport: `raw` or `compressed`, for cameras and goals.
+            stream_qos: name of the quality of service of cameras and further streams.
+        """
+        self._node = node
+        self._runtime = runtime
+        self._bad_goals: set[str] = set()
+        # Cameras apart from the task: decoding a goal must not make frames wait, and the other
+        # way round.
+        streams = MutuallyExclusiveCallbackGroup()
+        task = MutuallyExclusiveCallbackGroup()
+        image = _IMAGE_TYPES[transport]
+        self._streams = {
+            name: node.create_subscription(
+                _TYPES.get(name, image), name, self._storing(name), qos.named(stream_qos),
+                callback_group=streams)
+            for name in runtime.streams}
+        self._task = [LatchedSubscription(
+            node, String, 'instruction', self._on_instruction, task)]
+        self._task += [
+            LatchedSubscription(node, image, f'goal/{key}', self._taking_goal(key), task)
+            for key in runtime.spec.goal_keys]
+
+    @property
+    def topics(self) -> dict[str, str]:
+        """Stream name to the topic it comes from, remapping done."""
+        return {name: subscription.topic_name for name, subscription in self._streams.items()}
+
+    def set_instruction(self, text: str) -> None:
+        """Hands a new instruction on. Raises TaskError when it cannot be used."""
+        for note in self._runtime.set_instruction(text):
+            self._node.get_logger().info(note)
+        self._node.get_logger().info(f"Instruction: '{_shortened(text)}'")
+
+    def destroy(self) -> None:
+        """Ends all subscriptions."""
+        for stream in self._streams.values():
+            self._node.destroy_subscription(stream)
+        for latched in self._task:
+            latched.destroy()
+
+    def _storing(self, name: str) -> Callable[[Any], None]:
+        clock = self._node.get_clock()
+
+        def store(message: Any) -> None:
+            self._runtime.store(name, message, clock.now().nanoseconds)
+
+        return store
+
+    def _on_instruction(self, message: String) -> None:
+        if message.data == (self._runtime.task.text or ''):
+            return
+        try:
+            self.set_instruction(message.data)
+        except TaskError as error:
+            self._node.get_logger().error(f'instruction: {error}; the task stays as it was')
+
+    def _taking_goal(self, key: str) -> Callable[[Any], None]:
+        def take(message: Any) -> None:
+            logger = self._node.get_logger()
+            try:
+                notes = self._runtime.set_goal(key, message)
+            except OctoError as error:
+                if key not in self._bad_goals:
+                    logger.warning(f'goal/{key}: {error}; the task stays as it was')
+                self._bad_goals.add(key)
+                return
+            recovered = ', it can be used again' if key in self._bad_goals else ''
+            self._bad_goals.discard(key)
+            logger.info('; '.join([f'New goal image for {key}{recovered}', *notes]))
+
+        return take
+
+
+def _shortened(text: str, length: int = 80) -> str:
+    return text if len(text) <= length else f'{text[:length]}… ({len(text)} characters)'
