@@ -145,7 +145,10 @@ class Arm:
 
     @staticmethod
     def _checked(values: Any, count: int, name: str) -> Float[np.ndarray, 'n']:
-        array = np.asarray(values, float)
+        try:
+            array = np.asarray(values, float)
+        except (TypeError, ValueError):
+            array = np.empty(0)
         if array.shape != (count,) or not np.isfinite(array).all():
             raise ParameterError(f'{name} must hold {count} finite numbers, got {values!r}')
         return array

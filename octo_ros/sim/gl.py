@@ -12,14 +12,16 @@ import importlib.util
 import os
 import sys
 from types import ModuleType
+from typing import Any
 
 from octo_ros.errors import ParameterError
 
 _MAX_DEVICES = 16
 _EGL_PLATFORM_DEVICE = 0x313F  # EGL_EXT_platform_device
 NO_BACKEND = (
-    'the simulator must draw off screen, but neither EGL nor OSMesa was found; install one with '
-    '`sudo apt-get install libosmesa6` or `sudo apt-get install libegl1 libgl1-mesa-dri`')
+    "the simulator must draw off screen, but OpenGL cannot be used (MUJOCO_GL is '{chosen}'); "
+    'install a software renderer with `sudo apt-get install libosmesa6` or `sudo apt-get install '
+    'libegl1 libgl1-mesa-dri`, and leave MUJOCO_GL unset to have it found')
 NO_MUJOCO = (
     'the simulator must have the Python packages mujoco and gym-aloha, but {missing} was not '
     "found; install them with `pip install 'octo_ros[sim]'`")
@@ -29,29 +31,50 @@ NO_MUJOCO = (
 def load_mujoco() -> ModuleType:
     """Imports MuJoCo with a back end that can draw on this machine, and returns the module.
 
+    Where none is found, MuJoCo comes without drawing: physics still runs, and `open_context`
+    says what to install.
+
     Raises:
-        ParameterError: MuJoCo is not installed, or no back end was found. Without drawing
-            (MUJOCO_GL=disable) the simulator still runs.
+        ParameterError: MuJoCo is not installed.
     """
     if importlib.util.find_spec('mujoco') is None:
         raise ParameterError(NO_MUJOCO.format(missing='mujoco'))
     if 'mujoco' not in sys.modules and not os.environ.get('MUJOCO_GL'):
         os.environ['MUJOCO_GL'] = backend()
-    if os.environ.get('MUJOCO_GL') in ('egl', 'osmesa'):
-        # MuJoCo asks PyOpenGL for this platform and refuses when another one is set already.
-        os.environ.setdefault('PYOPENGL_PLATFORM', os.environ['MUJOCO_GL'])
     return importlib.import_module('mujoco')
 
 
+def open_context(model: Any, size: int) -> tuple[Any, Any]:
+    """Opens an OpenGL context for pictures of up to size x size pixels and makes it current.
+
+    Returns:
+        The mujoco.GLContext, and the mujoco.MjrContext that holds the model's meshes.
+
+    Raises:
+        ParameterError: there is no back end, or the one in MUJOCO_GL does not work.
+    """
+    mujoco = load_mujoco()
+    chosen = os.environ.get('MUJOCO_GL') or backend()
+    works = _PROBES.get(chosen)
+    if works is None or not works():
+        raise ParameterError(NO_BACKEND.format(chosen=chosen))
+    try:
+        # Not mujoco.GLContext: that is fixed by whoever imported MuJoCo first.
+        context = importlib.import_module(f'mujoco.{chosen}').GLContext(size, size)
+        context.make_current()
+        meshes = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
+    except Exception as error:  # each back end has its own kinds of errors
+        raise ParameterError(NO_BACKEND.format(chosen=chosen)) from error
+    return context, meshes
+
+
 def backend() -> str:
-    """Returns `egl` or `osmesa`, whichever works here. Raises ParameterError if neither does."""
+    """Returns the back end that works here: `egl`, `osmesa` (`glfw` off Linux) or `disable`."""
     if sys.platform != 'linux':
         return 'glfw'
     if egl_works():
         return 'egl'
-    if osmesa_works():
-        return 'osmesa'
-    raise ParameterError(NO_BACKEND)
+    return 'osmesa' if osmesa_works() else 'disable'
 
 
 def egl_works() -> bool:
@@ -84,6 +107,15 @@ def egl_works() -> bool:
 def osmesa_works() -> bool:
     """True when the OSMesa library can be loaded."""
     return _library('OSMesa', 'libOSMesa.so.8') is not None
+
+
+def display_works() -> bool:
+    """True when windows can be opened, as far as the environment tells."""
+    return (sys.platform != 'linux' or bool(os.environ.get('DISPLAY'))
+            or bool(os.environ.get('WAYLAND_DISPLAY')))
+
+
+_PROBES = {'egl': egl_works, 'osmesa': osmesa_works, 'glfw': display_works}
 
 
 def _library(name: str, soname: str) -> ctypes.CDLL | None:

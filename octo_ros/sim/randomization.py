@@ -18,8 +18,8 @@ from octo_ros.sim.scene import DISTRACTORS
 Place = tuple[float, float, float]  # x, y [m], yaw [rad] in the base frame
 Colour = tuple[float, float, float]
 
-BLOCK_ZONE = ((0.255, 0.375), (-0.13, 0.13))  # x and y ranges of block centres [m]
-CONTAINER_X = (0.45, 0.48)
+BLOCK_ZONE = ((0.24, 0.35), (-0.13, 0.13))  # x and y ranges of block centres [m]
+CONTAINER_X = (0.46, 0.485)  # clear of a block that is pushed along y
 CONTAINER_Y = (0.09, 0.13)
 HOME = (0.30, 0.0, 0.20)  # frame `ee` at the start, before jitter [m]
 _SEPARATION = (0.065, 0.095)  # two blocks are apart by this in x or in y: room for a finger

@@ -15,6 +15,7 @@ from octo_ros.errors import ParameterError
 from octo_ros.errors import closest
 from octo_ros.sim import scene
 from octo_ros.sim.gl import load_mujoco
+from octo_ros.sim.gl import open_context
 
 DEFAULT_SIZES = {'primary': 256, 'wrist': 128}
 _MAX_SIZE = 640
@@ -27,12 +28,14 @@ class Renderer:
     """Views of a scene's cameras as arrays; close it, or use it in a `with` statement."""
 
     def __init__(self, model: Any, *, shadows: bool = False) -> None:
-        """Opens an OpenGL context for a mujoco.MjModel."""
+        """Opens an OpenGL context for a mujoco.MjModel.
+
+        Raises:
+            ParameterError: this machine cannot draw; the text says what to install.
+        """
         mujoco = self._mujoco = load_mujoco()
         self._model = model
-        self._context = mujoco.GLContext(_MAX_SIZE, _MAX_SIZE)
-        self._context.make_current()
-        self._mjr = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
+        self._context, self._mjr = open_context(model, _MAX_SIZE)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._mjr)
         self._mjr.readDepthMap = mujoco.mjtDepthMap.mjDEPTH_ZEROFAR.value
         self._scene = mujoco.MjvScene(model, _MAX_GEOMS)
