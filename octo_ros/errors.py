@@ -33,6 +33,10 @@ class BagError(OctoError):
     """A recording is missing, damaged or lacks what was asked of it."""
 
 
+class DataError(OctoError, ValueError):
+    """Episodes, or a data set on disk, cannot be used as told."""
+
+
 def closest(name: str, known: Iterable[str]) -> str:
     """Returns ` (did you mean 'x'?)` for the most similar known name, or an empty string."""
     match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)

@@ -1,0 +1,1 @@
+"""Episodes: on disk, in windows, normalised, augmented and in batches."""

@@ -1,0 +1,197 @@
+"""Training batches by number: batch i is a function of the data, the parameters and the seed.
+
+That makes a run resumable to the bit, and lets any number of workers and hosts share the work:
+each draws the randomness of the whole batch and gathers its own rows.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from octo_ros.array_typing import Float
+from octo_ros.array_typing import Int
+from octo_ros.data.instructions import InstructionTable
+from octo_ros.data.statistics import normalize
+from octo_ros.data.store import EpisodeSet
+from octo_ros.data.tasks import TaskParams
+from octo_ros.data.tasks import Tasks
+from octo_ros.data.tasks import draw_tasks
+from octo_ros.data.windows import make_windows
+from octo_ros.data.windows import task_completed
+from octo_ros.errors import DataError
+
+_SHUFFLE_STREAM = 0
+_TASK_STREAM = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchSpec:
+    """Shape of the batches.
+
+    Attributes:
+        batch_size: examples in a batch, over all hosts.
+        window: history steps.
+        action_horizon: actions in a chunk.
+        action_dim: dimensions of the action head; those that the data lack are zero and masked.
+        proprio: True to give the proprio vector.
+        normalization_type: 'normal' or 'bounds'.
+        language: True to give the instruction.
+    """
+
+    batch_size: int
+    window: int = 2
+    action_horizon: int = 4
+    action_dim: int = 7
+    proprio: bool = False
+    normalization_type: str = 'normal'
+    language: bool = True
+
+
+class BatchSource:
+    """Endless batches, by index; steps are visited in a new random order in every epoch."""
+
+    def __init__(
+        self, episodes: EpisodeSet, statistics: Mapping[str, Any], spec: BatchSpec,
+        tasks: TaskParams, instructions: InstructionTable, *, seed: int,
+        shard: tuple[int, int] = (0, 1), subset: Int[np.ndarray, 'k'] | None = None,
+    ) -> None:
+        """Prepares the gathers.
+
+        Args:
+            episodes: the data.
+            statistics: entry of the data set, with `action` and, where wanted, `proprio`.
+            spec: shape of the batches.
+            tasks: how examples are given their task.
+            instructions: the encoded instructions of these episodes.
+            seed: of order, goals and dropouts.
+            shard: index of this host and number of hosts.
+            subset: the episodes to take; all when None.
+
+        Raises:
+            DataError: sizes do not fit, or there is nothing to take.
+        """
+        _check(episodes, spec, shard)
+        self.spec = spec
+        self._episodes = episodes
+        self._tasks = tasks
+        self._instructions = instructions
+        self._seed = seed
+        self._shard = shard
+        chosen = np.arange(len(episodes)) if subset is None else np.asarray(subset)
+        if not len(chosen):
+            raise DataError(f'{episodes.path}: at least one episode must be taken, got none')
+        self._owner = np.repeat(chosen, episodes.lengths[chosen])
+        self._step = np.concatenate([np.arange(n) for n in episodes.lengths[chosen]])
+        self._actions, self._action_mask = _padded_actions(episodes, statistics, spec)
+        self._proprio = None
+        if spec.proprio and episodes.proprio is not None:
+            self._proprio = normalize(
+                episodes.proprio, statistics['proprio'], spec.normalization_type)
+        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
+
+    def __len__(self) -> int:
+        """Returns a number of batches that no training reaches."""
+        return 2 ** 40
+
+    @property
+    def examples(self) -> int:
+        """Number of different examples: the steps of the chosen episodes."""
+        return len(self._step)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Returns this host's rows of batch `index`."""
+        size = self.spec.batch_size
+        rows = self._positions(index * size + np.arange(size))
+        rng = np.random.default_rng((self._seed, _TASK_STREAM, index))
+        owner, step = self._owner[rows], self._step[rows]
+        tasks = draw_tasks(rng, self._tasks, step, self._episodes.lengths[owner],
+                           self._instructions.counts[owner])
+        part, parts = self._shard
+        mine = slice(part * size // parts, (part + 1) * size // parts)
+        return self._gather(owner[mine], step[mine], Tasks(
+            tasks.goal_steps[mine], tasks.keep_goal[mine], tasks.instructions[mine]))
+
+    def in_order(self, rows: Int[np.ndarray, 'b']) -> dict[str, Any]:
+        """Returns chosen examples, numbered along the episodes, with instruction and end goal."""
+        owner, step = self._owner[rows], self._step[rows]
+        last = self._episodes.lengths[owner] - 1
+        keep = np.full(len(rows), self._tasks.modality == 'image_conditioned')
+        return self._gather(owner, step, Tasks(last, keep, np.zeros(len(rows), np.int64)))
+
+    def _positions(self, places: Int[np.ndarray, 'b']) -> Int[np.ndarray, 'b']:
+        """Returns which example stands at each place of the endless shuffled stream."""
+        rows = np.empty_like(places)
+        epochs = places // self.examples
+        for epoch in np.unique(epochs):
+            here = epochs == epoch
+            rows[here] = self._epoch_order(int(epoch))[places[here] % self.examples]
+        return rows
+
+    def _epoch_order(self, epoch: int) -> Int[np.ndarray, 'n']:
+        kept, order = self._order  # one read: several threads may make batches
+        if kept != epoch:
+            rng = np.random.default_rng((self._seed, _SHUFFLE_STREAM, epoch))
+            order = rng.permutation(self.examples)
+            self._order = (epoch, order)
+        return order
+
+    def _gather(self, owner: Int[np.ndarray, 'b'], step: Int[np.ndarray, 'b'], tasks: Tasks
+                ) -> dict[str, Any]:
+        starts, lengths = self._episodes.starts[owner], self._episodes.lengths[owner]
+        windows = make_windows(step, lengths, self.spec.window, self.spec.action_horizon)
+        completed = task_completed(windows.action_steps, tasks.goal_steps)
+        seen = starts[:, None] + windows.observations
+        chunks = starts[:, None, None] + windows.actions
+        observation: dict[str, Any] = {
+            'timestep': windows.observations.astype(np.int32),
+            'timestep_pad_mask': windows.timestep_pad_mask, 'task_completed': completed}
+        masks: dict[str, Any] = {'timestep': windows.timestep_pad_mask}
+        for key, frames in self._episodes.images.items():
+            observation[key] = frames[seen]
+            masks[key] = self._episodes.present[key][seen]
+        if self._proprio is not None:
+            observation['proprio'] = self._proprio[seen]
+            masks['proprio'] = np.ones(seen.shape, bool)
+        return {
+            'observation': observation | {'pad_mask_dict': masks},
+            'task': self._task(owner, starts + tasks.goal_steps, tasks),
+            'action': self._actions[chunks],
+            'action_pad_mask': self._action_mask & ~completed[..., None]}
+
+    def _task(self, owner: Int[np.ndarray, 'b'], goals: Int[np.ndarray, 'b'], tasks: Tasks
+              ) -> dict[str, Any]:
+        task: dict[str, Any] = {'timestep': tasks.goal_steps.astype(np.int32)}
+        masks: dict[str, Any] = {'timestep': np.ones(len(owner), bool)}
+        for key, frames in self._episodes.images.items() if self._tasks.uses_goals else ():
+            masks[key] = tasks.keep_goal & self._episodes.present[key][goals]
+            images = np.zeros((len(goals), *frames.shape[1:]), np.uint8)
+            images[masks[key]] = frames[goals[masks[key]]]
+            task[key] = images
+        if self.spec.language:
+            rows = np.where(
+                tasks.keep_goal, 0, self._instructions.rows(owner, tasks.instructions))
+            task['language_instruction'] = self._instructions.encoded(rows)
+            masks['language_instruction'] = rows > 0
+        return task | {'pad_mask_dict': masks}
+
+
+def _padded_actions(episodes: EpisodeSet, statistics: Mapping[str, Any], spec: BatchSpec
+                    ) -> tuple[Float[np.ndarray, 'n ad'], np.ndarray]:
+    actions = normalize(episodes.actions, statistics['action'], spec.normalization_type)
+    missing = spec.action_dim - actions.shape[1]
+    mask = np.arange(spec.action_dim) < actions.shape[1]
+    return np.pad(actions, ((0, 0), (0, missing))), mask
+
+
+def _check(episodes: EpisodeSet, spec: BatchSpec, shard: tuple[int, int]) -> None:
+    if episodes.actions.shape[1] > spec.action_dim:
+        raise DataError(
+            f'{episodes.path}: actions must have at most the {spec.action_dim} dimensions of the '
+            f'action head, got {episodes.actions.shape[1]}; train a head of that size')
+    if spec.batch_size % shard[1]:
+        raise DataError(
+            f'the batch size must be a multiple of the {shard[1]} hosts, got {spec.batch_size}')
+    if spec.proprio and episodes.proprio is None:
+        raise DataError(f'{episodes.path}: must have proprio, which the model takes, got none')

@@ -1,0 +1,129 @@
+"""Batches: right rows, right masks, the same for any number of hosts and workers."""
+
+import contextlib
+import itertools
+
+import jax
+import numpy as np
+import pytest
+
+from octo_ros.data.batches import BatchSource
+from octo_ros.data.batches import BatchSpec
+from octo_ros.data.instructions import InstructionTable
+from octo_ros.data.loader import batches
+from octo_ros.data.tasks import TaskParams
+from octo_ros.errors import DataError
+
+STATISTICS = {
+    'action': {'mean': [0.0, 0.0], 'std': [1.0, 1.0]},
+    'proprio': {'mean': [0.0], 'std': [2.0]}}
+
+
+def encode(texts):
+    return {'input_ids': np.array([[len(text), index] for index, text in enumerate(texts)])}
+
+
+def source_of(episodes, batch_size=4, tasks=None, action_dim=2, **options):
+    table = InstructionTable([entry['instructions'] for entry in episodes.entries], encode)
+    spec = BatchSpec(batch_size, window=2, action_horizon=3, action_dim=action_dim, proprio=True)
+    return BatchSource(episodes, STATISTICS, spec, tasks or TaskParams(), table,
+                       **{'seed': 0} | options)
+
+
+def assert_same(first, second):
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+def test_every_array_of_a_batch_belongs_to_the_same_step(episode_set):
+    batch = source_of(episode_set, 64)[0]
+    seen = batch['observation']
+    newest = seen['image_primary'][:, -1, 0, 0, 0].astype(int)
+    np.testing.assert_array_equal(batch['action'][:, -1, 0, 0], newest)
+    np.testing.assert_array_equal(seen['proprio'][:, -1, 0], newest / 2)
+    np.testing.assert_array_equal(seen['timestep'][:, -1], newest % 10)
+    first = seen['timestep'][:, -1] == 0
+    np.testing.assert_array_equal(seen['timestep_pad_mask'][:, 0], ~first)
+
+
+def test_goal_and_instruction_are_those_of_the_episode_and_never_both(episode_set):
+    source = source_of(episode_set, 64)
+    batch = source[0]
+    owner = batch['observation']['image_primary'][:, -1, 0, 0, 0] // 10
+    goal = batch['task']['image_primary'][:, 0, 0, 0]
+    kept = batch['task']['pad_mask_dict']['image_primary']
+    told = batch['task']['pad_mask_dict']['language_instruction']
+    assert not (kept & told).any()
+    assert (kept | told).all()
+    assert not told[owner == 0].any(), 'the first episode has no instruction'
+    np.testing.assert_array_equal(goal[kept] // 10, owner[kept])
+    np.testing.assert_array_equal(goal[kept] % 10, batch['task']['timestep'][kept])
+    assert not goal[~kept].any()
+    rows = batch['task']['language_instruction']['input_ids'][:, 1]
+    assert not rows[~told].any()
+    for row, number in zip(rows[told], owner[told], strict=True):
+        assert source._instructions.texts[row].endswith(str(number))
+
+
+def test_language_only_batches_hold_no_goal_images(episode_set):
+    source = source_of(episode_set, tasks=TaskParams(modality='language_conditioned'))
+    assert 'image_primary' not in source[0]['task']
+
+
+def test_actions_of_other_embodiments_are_padded_and_masked(episode_set):
+    batch = source_of(episode_set, action_dim=5)[0]
+    assert batch['action'].shape == (4, 2, 3, 5)
+    assert not batch['action'][..., 2:].any()
+    assert not batch['action_pad_mask'][..., 2:].any()
+    assert batch['action_pad_mask'][:, -1, 0, :2].all()
+
+
+def test_an_epoch_visits_every_step_once(episode_set):
+    source = source_of(episode_set, batch_size=17)
+    assert source.examples == 17
+    for index in (0, 1):
+        seen = source[index]['observation']['image_primary'][:, -1, 0, 0, 0]
+        assert len(set(seen)) == 17
+    assert not np.array_equal(source[0]['action'], source[1]['action'])
+
+
+def test_batches_are_a_function_of_seed_and_number(episode_set):
+    assert_same(source_of(episode_set)[7], source_of(episode_set)[7])
+    other = source_of(episode_set, seed=1)[7]
+    assert not np.array_equal(source_of(episode_set)[7]['action'], other['action'])
+
+
+def test_hosts_share_the_rows_of_one_batch(episode_set):
+    whole = source_of(episode_set)[3]
+    parts = [source_of(episode_set, shard=(part, 2))[3] for part in range(2)]
+    assert_same(whole, jax.tree.map(lambda *rows: np.concatenate(rows), *parts))
+
+
+def test_chosen_episodes_only(episode_set):
+    batch = source_of(episode_set, 32, subset=np.array([1]))[0]
+    assert set(batch['observation']['image_primary'].ravel() // 10) == {1}
+
+
+def test_examples_in_order_have_the_last_frame_as_goal(episode_set):
+    source = source_of(episode_set, tasks=TaskParams(modality='image_conditioned'))
+    batch = source.in_order(np.arange(8))
+    np.testing.assert_array_equal(batch['observation']['timestep'][:, -1],
+                                  [0, 1, 2, 3, 4, 0, 1, 2])
+    np.testing.assert_array_equal(batch['task']['image_primary'][:, 0, 0, 0],
+                                  [4, 4, 4, 4, 4, 12, 12, 12])
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_the_loader_gives_the_same_batches_from_any_start(episode_set, workers):
+    source = source_of(episode_set)
+    with contextlib.closing(batches(source, start=5, workers=workers)) as stream:
+        for index, batch in enumerate(itertools.islice(stream, 4), start=5):
+            assert_same(batch, source[index])
+
+
+def test_impossible_requests_are_refused(episode_set):
+    with pytest.raises(DataError, match='multiple of the 3 hosts'):
+        source_of(episode_set, shard=(0, 3))
+    with pytest.raises(DataError, match='at most the 1 dimensions'):
+        source_of(episode_set, action_dim=1)
+    with pytest.raises(DataError, match='at least one episode'):
+        source_of(episode_set, subset=np.array([], int))
