@@ -17,11 +17,16 @@ with warnings.catch_warnings():
     warnings.simplefilter('ignore', DeprecationWarning)
     pytest.importorskip('rosidl_generator_py')
 
+from rclpy.event_handler import PublisherEventCallbacks  # noqa: E402
 from rclpy.executors import ExternalShutdownException  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
 
 from octo_ros.nodes import qos  # noqa: E402
+from octo_ros.nodes.controller_node import ControllerNode  # noqa: E402
+from octo_ros.nodes.spin import Spinner  # noqa: E402
+from octo_ros.policy.fakes import FakePolicy  # noqa: E402
 
 DEADLINE_S = 20.0
 DOMAINS = range(1, 100)
@@ -60,7 +65,10 @@ class Ros:
     def publisher(self, message_type: type, topic: str, profile: str = 'reliable', *,
                   subscribers: int = 1) -> Any:
         """Returns a publisher that is matched with so many subscriptions."""
-        publisher = self.node.create_publisher(message_type, topic, qos.named(profile))
+        # rclpy's own callbacks for QoS that does not fit use a deprecated method to warn.
+        publisher = self.node.create_publisher(
+            message_type, topic, qos.named(profile),
+            event_callbacks=PublisherEventCallbacks(use_default_callbacks=False))
         wait_until(lambda: publisher.get_subscription_count() >= subscribers,
                    f'{subscribers} subscriptions of {topic}')
         return publisher
@@ -123,3 +131,68 @@ def ros(domain_id: int) -> Iterator[Ros]:
     yield harness
     harness.close()
     rclpy.try_shutdown(context=context)
+
+
+class Controller:
+    """A controller node on a fake policy, spun as its own process would spin it."""
+
+    def __init__(self, ros: Ros, policy: Any, values: dict[str, Any]) -> None:
+        parameters = {'profile.statistics_key': '', **values}
+        self.node = ControllerNode(
+            policy, context=ros.context, parameter_overrides=[
+                rclpy.Parameter(name, value=value) for name, value in parameters.items()])
+        self._spinner = Spinner(self.node)
+        self._stopped = False
+
+    def start(self) -> 'Controller':
+        self.node.start(threading.Event())
+        return self
+
+    def stop(self) -> None:
+        if not self._stopped:
+            self._stopped = True
+            self.node.stop()
+            self._spinner.stop()
+            self.node.destroy_node()
+
+
+@pytest.fixture
+def make_controller(ros: Ros) -> Iterator[Callable[..., Controller]]:
+    """Makes controllers: `make_controller(policy, **{'loop.window': 1})`."""
+    made: list[Controller] = []
+
+    def make(policy: Any = None, **values: Any) -> Controller:
+        made.append(Controller(ros, FakePolicy() if policy is None else policy, values))
+        return made[-1]
+
+    yield make
+    for controller in made:
+        controller.stop()
+
+
+class Camera:
+    """Publishes images of one colour at a rate, with the node's time as stamp."""
+
+    def __init__(self, ros: Ros, topic: str, *, rate_hz: float = 30.0, level: int = 0,
+                 size: tuple[int, int] = (32, 32)) -> None:
+        self._ros = ros
+        self.publisher = ros.publisher(Image, topic, 'reliable')
+        height, width = size
+        self._image = Image(height=height, width=width, encoding='rgb8', step=3 * width,
+                            data=bytes([level]) * (3 * height * width))
+        self.sent = 0
+        self._timer = ros.node.create_timer(1.0 / rate_hz, self.publish)
+
+    def publish(self) -> None:
+        self._image.header.stamp = self._ros.node.get_clock().now().to_msg()
+        self.publisher.publish(self._image)
+        self.sent += 1
+
+    def stop(self) -> None:
+        self._ros.node.destroy_timer(self._timer)
+
+
+@pytest.fixture
+def make_camera(ros: Ros) -> Callable[..., Camera]:
+    """Makes cameras: `make_camera('image_primary', rate_hz=30.0)`."""
+    return lambda topic, **options: Camera(ros, topic, **options)

@@ -24,8 +24,6 @@ def test_a_message_latched_before_arrives(ros) -> None:
     assert heard == ['early']
 
 
-# The publisher of a plain topic is told that one of the two subscriptions does not fit it.
-@pytest.mark.filterwarnings('ignore:Deprecated in favor:DeprecationWarning')
 @pytest.mark.parametrize('profile', ['latched', 'reliable'])
 def test_messages_are_heard_once_and_in_order_from_both_kinds_of_publisher(ros, profile) -> None:
     heard = subscribe(ros)
