@@ -49,6 +49,8 @@ from octo_ros.policy.types import PolicySpec
 from octo_ros.policy.types import Task
 
 _LOG = logging.getLogger('octo_ros.messages')
+# Threads read the clock before they get the lock, so times may arrive slightly swapped.
+_CLOCK_TOLERANCE_NS = 50_000_000
 NO_TASK = 'no task: publish an instruction or a goal image'
 
 
@@ -306,6 +308,8 @@ class Runtime:
     def _notice(self, now_ns: int) -> None:
         """Keeps the time; after a jump back, messages received later than now are not real."""
         if self._now_ns is not None and now_ns < self._now_ns:
+            if self._now_ns - now_ns <= _CLOCK_TOLERANCE_NS:
+                return
             self._ingest.drop_later_than(now_ns)
         self._now_ns = now_ns
 

@@ -1,0 +1,86 @@
+"""What is known of a stream: rate, losses, age, bad data, each told once."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from octo_ros.messages.stream import Stream
+
+_MS = 1_000_000
+_START = 1_700_000_000_000_000_000
+
+
+def _feed(stream, messages, times_ms):
+    for time_ms in times_ms:
+        stamp_ns = _START + time_ms * _MS
+        stream.store(messages.joints([], [], stamp_ns=stamp_ns), stamp_ns + 5 * _MS)
+
+
+def test_newest_message_is_kept_with_both_times(messages):
+    stream = Stream('image_primary')
+    _feed(stream, messages, [0, 33])
+    assert stream.newest.stamp_ns == _START + 33 * _MS
+    assert stream.newest.received_ns == _START + 38 * _MS
+
+
+def test_steady_stream_has_its_rate_and_no_drops(messages):
+    stream = Stream('image_primary')
+    _feed(stream, messages, [33 * i + (i % 3) for i in range(60)])
+    health = stream.health(_START + 2000 * _MS)
+    assert health.rate_hz == pytest.approx(30.3, rel=0.05)
+    assert (health.received, health.dropped, health.bad) == (60, 0, 0)
+    assert health.age_s == pytest.approx(0.051)
+
+
+def test_gaps_between_stamps_are_drops(messages):
+    stream = Stream('image_primary')
+    _feed(stream, messages, [33 * i for i in range(40) if i not in (20, 30, 31, 32)])
+    health = stream.health(_START)
+    assert health.dropped == 4
+    assert health.rate_hz == pytest.approx(30, rel=0.2)
+
+
+def test_recording_that_starts_over_is_no_gap(messages):
+    stream = Stream('image_primary')
+    _feed(stream, messages, [33 * i for i in range(20)] * 2)
+    assert stream.health(_START).dropped == 0
+
+
+def test_silent_stream_has_no_age(messages):
+    health = Stream('image_primary').health(_START)
+    assert health.age_s is None
+    assert health.rate_hz == 0.0
+
+
+def test_missing_stamps_are_replaced_by_the_time_of_receipt_with_one_warning(messages, caplog):
+    stream = Stream('image_wrist')
+    for received_ns in (10, 20, 30):
+        stream.store(messages.joints([], [], stamp_ns=0), received_ns)
+    assert stream.newest.stamp_ns == 30
+    assert [record.levelname for record in caplog.records] == ['WARNING']
+    assert 'image_wrist' in caplog.text
+
+
+def test_bad_data_is_told_once_and_so_is_the_recovery(caplog):
+    stream = Stream('image_wrist')
+    with caplog.at_level(logging.INFO):
+        for _ in range(3):
+            stream.report_bad('image is truncated')
+        stream.report_good()
+        stream.report_good()
+        stream.report_bad('image is empty')
+    assert [record.levelname for record in caplog.records] == ['WARNING', 'INFO', 'WARNING']
+    assert 'recovered' in caplog.records[1].getMessage()
+    health = stream.health(0)
+    assert (health.bad, health.problem) == (4, 'image is empty')
+
+
+def test_clear_forgets_message_and_rate_but_not_the_counts(messages):
+    stream = Stream('image_primary')
+    _feed(stream, messages, [0, 33])
+    stream.clear()
+    assert stream.newest is None
+    assert stream.health(_START).received == 2
+    assert stream.health(_START).rate_hz == 0.0
+    assert np.isfinite(stream.health(_START).rate_hz)
