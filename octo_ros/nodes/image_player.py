@@ -1,0 +1,208 @@
+"""`image_player`: plays a recording's cameras and whatever else is in it, as if they were there.
+
+With fresh stamps it stands in for camera drivers. With `clock` it keeps the recorded stamps and
+publishes /clock, for nodes that run with use_sim_time.
+"""
+
+import dataclasses
+import sys
+import threading
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
+
+from builtin_interfaces.msg import Time
+from lifecycle_msgs.msg import State
+from lifecycle_msgs.srv import GetState
+from rclpy.client import Client
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rosgraph_msgs.msg import Clock
+
+from octo_ros import params
+from octo_ros.bags.reader import IMAGE_TYPES
+from octo_ros.bags.reader import BagMessage
+from octo_ros.bags.reader import BagReader
+from octo_ros.errors import BagError
+from octo_ros.nodes import parameters
+from octo_ros.nodes import qos
+from octo_ros.nodes import spin
+from octo_ros.nodes.publishers import message_class
+from octo_ros.params import param
+
+NAME = 'image_player'
+_NS = 1_000_000_000
+_CLOCK_PERIOD_S = 0.01
+_POLL_S = 0.05
+# In a loop, the time from the last message of one round to the first of the next.
+_LOOP_GAP_NS = 200_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class PlayerParams:
+    """What is played, and how."""
+
+    bag: str = param('', 'Recording: a rosbag2 folder, or one .mcap or .db3 file.')
+    topics: tuple[str, ...] = param((), 'Topics to play; none: all.')
+    rate: float = param(1.0, 'Speed relative to the recording.', gt=0.0, le=100.0)
+    loop: bool = param(False, 'Start over at the end.')
+    clock: bool = param(
+        False, 'Keep the recorded stamps and publish /clock; false: stamp with the present time.')
+    wait_for: str = param(
+        '', 'Lifecycle node that must be active before the first message; none: start as soon '
+        'as somebody subscribes to a camera.')
+    tail_s: float = param(
+        0.0, 'How long to stay, with the clock running, after the last message.', unit='s',
+        ge=0.0, le=600.0)
+
+
+class ImagePlayer(Node):
+    """Plays one recording and ends."""
+
+    def __init__(self, on_message: Callable[[], Any] | None = None, **options: Any) -> None:
+        """Makes the node; `start` plays.
+
+        Args:
+            on_message: called after each published message.
+            **options: for `rclpy.node.Node`.
+        """
+        super().__init__(NAME, automatically_declare_parameters_from_overrides=True, **options)
+        parameters.declare(self, params.leaves(PlayerParams))
+        self._on_message = on_message
+        self._topic_publishers: dict[str, Publisher] = {}
+        self._clock_publisher: Publisher | None = None
+
+    def start(self, stopping: threading.Event) -> None:
+        """Plays until the end or until `stopping` is set; sets it at the end. Raises OctoError."""
+        options = params.from_flat(
+            PlayerParams, parameters.given(self), source=f'parameters of {self.get_name()}')
+        with BagReader(options.bag) as bag:
+            for topic in options.topics:
+                bag.require(topic)
+            cameras = self._advertise(bag, options.topics or tuple(bag.topics))
+            if options.clock:
+                self._clock_publisher = self.create_publisher(
+                    Clock, '/clock', qos.named('newest_reliable'))
+            if self._wait(options, cameras, stopping):
+                self._play(bag, options, stopping)
+        stopping.set()
+
+    def stop(self) -> None:
+        """Has nothing to bring to rest."""
+
+    def _advertise(self, bag: BagReader, topics: tuple[str, ...]) -> list[Publisher]:
+        """Makes the publishers; returns those of cameras."""
+        for topic in topics:
+            try:
+                cls = message_class(bag.topics[topic])
+            except (ImportError, AttributeError):
+                self.get_logger().warning(
+                    f"'{topic}' is left out: {bag.topics[topic]} is not installed")
+                continue
+            profile = 'latched' if bag.topics[topic] == 'std_msgs/msg/String' else 'reliable'
+            self._topic_publishers[topic] = self.create_publisher(cls, topic, qos.named(profile))
+        cameras = [publisher for topic, publisher in self._topic_publishers.items()
+                   if bag.topics[topic] in IMAGE_TYPES]
+        if not cameras:
+            raise BagError(f'recording {bag.path} must have a camera among the topics to play, '
+                           f"got {', '.join(topics)}")
+        return cameras
+
+    def _wait(self, options: PlayerParams, cameras: list[Publisher],
+              stopping: threading.Event) -> bool:
+        """Waits for listeners; returns False when told to stop meanwhile."""
+        ready = self._state_check(options.wait_for) if options.wait_for else (
+            lambda: any(camera.get_subscription_count() for camera in cameras))
+        self.get_logger().info(
+            f"Waiting for {options.wait_for or 'a subscription of a camera'}")
+        while not ready():
+            if stopping.wait(_POLL_S):
+                return False
+        return True
+
+    def _state_check(self, name: str) -> Callable[[], bool]:
+        client: Client = self.create_client(GetState, f'{name}/get_state')
+        pending: list[Any] = []
+
+        def active() -> bool:
+            if not client.service_is_ready():
+                pending.clear()
+                return False
+            if not pending:
+                pending.append(client.call_async(GetState.Request()))
+            if not pending[0].done():
+                return False
+            response = pending.pop().result()
+            return response.current_state.id == State.PRIMARY_STATE_ACTIVE
+
+        return active
+
+    def _play(self, bag: BagReader, options: PlayerParams, stopping: threading.Event) -> None:
+        self.get_logger().info(f"Playing '{options.bag}'" + (' in a loop' * options.loop))
+        while True:
+            played = self._round(bag, options, stopping)
+            if stopping.is_set() or not options.loop:
+                break
+            self._pass_time(played, played + _LOOP_GAP_NS, options, stopping)
+        if not stopping.is_set():
+            tail_ns = round(options.tail_s * options.rate * _NS)
+            self._pass_time(played, played + tail_ns, options, stopping)
+
+    def _round(self, bag: BagReader, options: PlayerParams, stopping: threading.Event) -> int:
+        """Plays the recording once; returns the time of its last message [ns]."""
+        played_ns: int | None = None
+        for item in self._messages(bag):
+            if played_ns is None:
+                played_ns = item.log_ns
+                self._publish_clock(played_ns)
+            self._pass_time(played_ns, item.log_ns, options, stopping)
+            if stopping.is_set():
+                return item.log_ns
+            played_ns = max(played_ns, item.log_ns)
+            self._publish(bag, item, fresh=not options.clock)
+        if played_ns is None:
+            raise BagError(f'recording {bag.path} must hold messages on the topics to play')
+        return played_ns
+
+    def _messages(self, bag: BagReader) -> Iterator[BagMessage]:
+        return bag.messages(list(self._topic_publishers))
+
+    def _pass_time(self, from_ns: int, to_ns: int, options: PlayerParams,
+                   stopping: threading.Event) -> None:
+        """Waits while the time of the recording goes on, with the clock ticking."""
+        started_s = time.monotonic()
+        duration_s = (to_ns - from_ns) / _NS / options.rate
+        while (passed_s := time.monotonic() - started_s) < duration_s:
+            pause_s = min(duration_s - passed_s,
+                          _CLOCK_PERIOD_S if options.clock else duration_s)
+            if stopping.wait(pause_s):
+                return
+            passed_ns = round((time.monotonic() - started_s) * options.rate * _NS)
+            self._publish_clock(min(to_ns, from_ns + passed_ns))
+
+    def _publish_clock(self, now_ns: int) -> None:
+        if self._clock_publisher is not None:
+            self._clock_publisher.publish(
+                Clock(clock=Time(sec=now_ns // _NS, nanosec=now_ns % _NS)))
+
+    def _publish(self, bag: BagReader, item: BagMessage, *, fresh: bool) -> None:
+        message = item.message
+        if fresh and hasattr(message, 'header'):
+            now_ns = self.get_clock().now().nanoseconds
+            message.header.stamp.sec = now_ns // _NS
+            message.header.stamp.nanosec = now_ns % _NS
+        # rclpy takes a serialised message as it is: no copy from one message class to the other.
+        self._topic_publishers[item.topic].publish(
+            bytes(bag.types.serialize_cdr(message, bag.topics[item.topic])))
+        if self._on_message is not None:
+            self._on_message()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Plays until the end or until told to stop; returns the exit code."""
+    return spin.run(ImagePlayer, arguments)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

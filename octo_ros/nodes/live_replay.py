@@ -1,0 +1,144 @@
+"""Plays a recording over DDS into the real controller, in a process of its own, and listens."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+from rclpy.context import Context
+from rclpy.parameter import Parameter
+from trajectory_msgs.msg import JointTrajectory
+
+from octo_ros.bags.reader import BagReader
+from octo_ros.errors import OctoError
+from octo_ros.errors import ParameterError
+from octo_ros.messages.inference import AcceptedChunk
+from octo_ros.nodes import isolation
+from octo_ros.nodes import qos
+from octo_ros.nodes.controller_node import NAME
+from octo_ros.nodes.image_player import ImagePlayer
+from octo_ros.nodes.spin import Spinner
+
+_NS = 1_000_000_000
+_TAIL_S = 1.0
+_END_TIMEOUT_S = 20.0
+_POLL_S = 0.1
+_TRANSPORTS = {'sensor_msgs/msg/Image': 'raw', 'sensor_msgs/msg/CompressedImage': 'compressed'}
+
+
+def run_live(bag_path: Path, *, cameras: Mapping[str, str], others: Mapping[str, str],
+             instruction: str | None, instruction_topic: str | None,
+             parameters: Mapping[str, Any],
+             on_message: Callable[[], Any] | None = None) -> list[AcceptedChunk]:
+    """Plays a recording into a controller that is started for it.
+
+    Args:
+        bag_path: the recording.
+        cameras: observation key to topic of the recording.
+        others: `proprio`, `measured_pose` or `measured_joints` to topic of the recording.
+        instruction: the task, or None for the one on `instruction_topic`.
+        instruction_topic: topic of the recording that carries the task.
+        parameters: further parameters of the controller by name.
+        on_message: called after each message that was played.
+
+    Returns:
+        The chunks in order, stamped in the time of the recording.
+
+    Raises:
+        OctoError: the controller ended, or the cameras are of different transports.
+    """
+    remaps = {**cameras, **others}
+    if instruction is None and instruction_topic:
+        remaps['instruction'] = instruction_topic
+    values = {**parameters, 'cameras': list(cameras), 'use_sim_time': True,
+              'transport': _transport(bag_path, cameras)}
+    if instruction is not None:
+        values['instruction'] = instruction
+    # The player of this process lives in the same domain, so this process is set up alike.
+    os.environ.update(isolation.isolated(os.environ))
+    context = Context()
+    rclpy.init(context=context)
+    controller = subprocess.Popen(_command(values, remaps), stdout=sys.stderr)
+    try:
+        return _play(context, controller, bag_path, list(remaps.values()), on_message)
+    finally:
+        _end(controller)
+        rclpy.try_shutdown(context=context)
+
+
+def _transport(bag_path: Path, cameras: Mapping[str, str]) -> str:
+    with BagReader(bag_path) as bag:
+        for topic in cameras.values():
+            bag.require(topic)
+        kinds = {_TRANSPORTS.get(bag.topics[topic], '') for topic in cameras.values()}
+    if len(kinds) != 1 or '' in kinds:
+        raise ParameterError(
+            'cameras of a live replay must be all raw or all compressed images, got '
+            f"{', '.join(sorted(cameras.values()))}")
+    return kinds.pop()
+
+
+def _play(context: Context, controller: 'subprocess.Popen[bytes]', bag_path: Path,
+          topics: list[str], on_message: Callable[[], Any] | None) -> list[AcceptedChunk]:
+    chunks: list[AcceptedChunk] = []
+    options = {'bag': str(bag_path), 'topics': topics, 'clock': True, 'wait_for': NAME,
+               'tail_s': _TAIL_S}
+    player = ImagePlayer(on_message, context=context, parameter_overrides=[
+        Parameter(name, value=value) for name, value in options.items()])
+    player.create_subscription(
+        JointTrajectory, f'{NAME}/action_chunk',
+        lambda message: chunks.append(_accepted(message, len(chunks))), qos.named('reliable'))
+    stopping = threading.Event()
+    threading.Thread(target=_end_with, args=(controller, stopping), daemon=True).start()
+    spinner = Spinner(player)
+    try:
+        player.start(stopping)
+    finally:
+        stopping.set()
+        spinner.stop()
+        player.destroy_node()
+    if controller.poll() is not None:
+        raise OctoError('the controller must run until the recording ends, it ended with exit '
+                        f'code {controller.returncode}; see its messages above')
+    return sorted(chunks, key=lambda chunk: chunk.observed_ns)
+
+
+def _end_with(controller: 'subprocess.Popen[bytes]', stopping: threading.Event) -> None:
+    """Ends the playing when the controller ends."""
+    while not stopping.wait(_POLL_S):
+        if controller.poll() is not None:
+            stopping.set()
+
+
+def _end(controller: 'subprocess.Popen[bytes]') -> None:
+    if controller.poll() is None:
+        controller.send_signal(signal.SIGINT)
+    try:
+        controller.wait(_END_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        controller.kill()
+        controller.wait()
+
+
+def _command(values: Mapping[str, Any], remaps: Mapping[str, str]) -> list[str]:
+    """Returns the command line of the controller. JSON is YAML, with its strings quoted."""
+    words = [sys.executable, '-m', 'octo_ros.nodes.controller_node', '--ros-args']
+    for name, value in values.items():
+        words += ['-p', f'{name}:={json.dumps(value)}']
+    for name, topic in remaps.items():
+        words += ['-r', f'{name}:={topic}']
+    return words
+
+
+def _accepted(message: JointTrajectory, chunk_id: int) -> AcceptedChunk:
+    stamp = message.header.stamp
+    actions = np.array([point.positions for point in message.points])
+    return AcceptedChunk(chunk_id, actions, stamp.sec * _NS + stamp.nanosec, {})
