@@ -57,15 +57,16 @@ class _McapScan:
     """One pass over the records of an MCAP file, from its start."""
 
     def __init__(self, note: Callable[[str], None], name: str) -> None:
-        self._note = note
+        self._tell = note
         self._name = name
+        self._noted = False
         self._schemas: dict[int, tuple[str, str]] = {}
         self._channels: dict[int, tuple[str, str, str]] = {}
 
     def messages(self, content: bytes) -> Iterator[RawMessage]:
         """Yields the messages of a whole file."""
         if not content.startswith(_MAGIC):
-            self._note(f'{self._name}: is no MCAP file, it starts with {content[:8]!r}')
+            self._note(f'is no MCAP file, it starts with {content[:8]!r}')
             return
         yield from self._records(content, len(_MAGIC), offset=0)
 
@@ -87,11 +88,12 @@ class _McapScan:
             try:
                 yield from self._record(code, record, offset + body)
             except (struct.error, UnicodeDecodeError, KeyError):
-                self._note(f'{self._name}: record at byte {offset + position} is damaged; what '
+                self._note(f'record at byte {offset + position} is damaged; what '
                            'lies before it is kept')
                 return
             if not complete:
-                self._end(offset + position)
+                if not self._noted:  # a chunk that was looked into has said where it ends
+                    self._end(offset + position)
                 return
             position = body + size
 
@@ -127,15 +129,19 @@ class _McapScan:
                 except ImportError:
                     raise
                 except Exception as error:  # each library has an error type of its own
-                    self._note(f'{self._name}: chunk at byte {offset} cannot be unpacked '
+                    self._note(f'chunk at byte {offset} cannot be unpacked '
                                f'({error}); it is left out')
                     return None
-        self._note(f"{self._name}: chunk at byte {offset} is packed with '{compression}', which "
+        self._note(f"chunk at byte {offset} is packed with '{compression}', which "
                    'cannot be unpacked here; it is left out')
         return None
 
+    def _note(self, text: str) -> None:
+        self._noted = True
+        self._tell(f'{self._name}: {text}')
+
     def _end(self, offset: int) -> None:
-        self._note(f'{self._name}: breaks off at byte {offset}; what lies before it is kept')
+        self._note(f'breaks off at byte {offset}; what lies before it is kept')
 
 
 def _text(record: bytes, position: int) -> tuple[str, int]:
@@ -151,6 +157,8 @@ def _recover_sqlite3(path: Path, note: Callable[[str], None]) -> Iterator[RawMes
     read = 0
     try:
         with contextlib.closing(sqlite3.connect(f'file:{path}?immutable=1', uri=True)) as database:
+            # Without this SQLite refuses a file that is shorter than its header says.
+            database.execute('PRAGMA writable_schema = ON')
             topics = {number: (name, kind) for number, name, kind in database.execute(
                 'SELECT id, name, type FROM topics')}
             definitions = _sqlite3_definitions(database)
@@ -160,9 +168,8 @@ def _recover_sqlite3(path: Path, note: Callable[[str], None]) -> Iterator[RawMes
                 name, kind = topics[topic]
                 yield RawMessage(name, kind, definitions.get(kind, ''), log_ns, data)
                 read += 1
-    except (sqlite3.Error, KeyError) as error:
-        note(f'{path.name}: is damaged after message {read} ({error}); what lies before it is '
-             'kept')
+    except (sqlite3.Error, KeyError):  # their texts say no more than this
+        note(f'{path.name}: is damaged after message {read}; what lies before it is kept')
 
 
 def _sqlite3_definitions(database: sqlite3.Connection) -> dict[str, str]:

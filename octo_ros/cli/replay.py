@@ -74,8 +74,7 @@ def run(args: argparse.Namespace) -> int:
         result = replay(args, bag, profile, loop)
         folder = args.out or Path('octo_replay') / bag.path.stem
         _write(folder, result, bag, profile, loop, args)
-        damage = bag.damage
-    return _report(result, profile.action.names, folder, damage, args.max_error)
+    return _report(result, profile.action.names, folder, args.max_error)
 
 
 def _loop(args: argparse.Namespace, profile: 'RobotProfile') -> 'LoopParams':
@@ -217,14 +216,12 @@ def _write(folder: Path, result: 'ReplayResult', bag: 'BagReader', profile: 'Rob
     write_bag(folder / 'chunks', result, profile, step_ns=loop.step_ns, types=bag.types)
 
 
-def _report(result: 'ReplayResult', names: Sequence[str], folder: Path, damage: Sequence[str],
+def _report(result: 'ReplayResult', names: Sequence[str], folder: Path,
             max_error: float | None) -> int:
     from octo_ros.bags.replay import errors
 
     print(f'{len(result.chunks)} chunks, {len(result.steps)} actions; task: '
           f"{result.task or 'goal image'}")
-    for line in damage:
-        print(f'damaged recording: {line}')
     difference = errors(result.steps)
     if difference.size:
         _print_errors(difference, names)

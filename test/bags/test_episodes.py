@@ -1,0 +1,88 @@
+"""Which topic of a recording is which camera, and what the recorded action says."""
+
+import types
+
+import numpy as np
+import pytest
+
+from octo_ros.bags.episodes import decode_action
+from octo_ros.bags.episodes import map_topics
+from octo_ros.bags.reader import BagReader
+from octo_ros.errors import BagError
+from octo_ros.errors import ParameterError
+
+KEYS = ('image_primary', 'image_wrist')
+NAMES = ('x', 'y', 'grip')
+
+
+@pytest.fixture
+def bag(ten_steps):
+    with BagReader(ten_steps()) as reader:
+        yield reader
+
+
+@pytest.mark.parametrize('key', ['primary', 'image_primary'])
+def test_cameras_are_mapped_by_key_with_or_without_prefix(bag, key):
+    topics = map_topics(bag, KEYS, cameras={key: '/cam/front'})
+    assert topics.streams == {'/cam/front': 'image_primary'}
+    assert topics.image_keys == ('image_primary',)
+    assert (topics.instruction, topics.action) == ('/instruction', '/expert_action')
+    assert set(topics.topics) == {'/cam/front', '/instruction', '/expert_action'}
+
+
+def test_cameras_are_guessed_from_the_names_of_topics(record):
+    recording = record()
+    recording.image('/robot/image_wrist/compressed', 0, 0, compressed=True)
+    recording.image('/image_primary', 0, 0)
+    recording.close()
+    with BagReader(recording.path) as bag:
+        topics = map_topics(bag, KEYS, cameras={})
+    assert topics.streams == {
+        '/image_primary': 'image_primary', '/robot/image_wrist/compressed': 'image_wrist'}
+
+
+def test_only_camera_is_the_first_key(record):
+    recording = record()
+    recording.image('/cam', 0, 0)
+    recording.close()
+    with BagReader(recording.path) as bag:
+        assert map_topics(bag, KEYS, cameras={}).streams == {'/cam': 'image_primary'}
+
+
+def test_unclear_cameras_are_listed_with_the_option(bag):
+    with pytest.raises(BagError, match=r'/cam/front, /cam/hand.*--camera primary=/cam/front'):
+        map_topics(bag, KEYS, cameras={})
+
+
+@pytest.mark.parametrize(('options', 'error', 'match'), [
+    ({'cameras': {'wirst': '/cam/front'}}, ParameterError, "'wirst' .did you mean 'image_wrist'"),
+    ({'cameras': {'wrist': '/cam/frnt'}}, BagError, "did you mean '/cam/front'"),
+    ({'cameras': {'wrist': '/instruction'}}, BagError, 'must have the type sensor_msgs/msg/Imag'),
+    ({'cameras': {'wrist': '/cam/hand', 'primary': '/cam/hand'}}, ParameterError, 'of its own'),
+    ({'cameras': {'wrist': '/cam/hand'}, 'action': '/cam/hand'}, BagError, 'must have the type'),
+    ({'cameras': {'wrist': '/cam/hand'}, 'others': {'proprio': '/state'}}, BagError, '/state'),
+])
+def test_topics_that_do_not_fit_are_refused(bag, options, error, match):
+    with pytest.raises(error, match=match):
+        map_topics(bag, KEYS, **options)
+
+
+def test_action_is_ordered_by_name_where_names_are_given():
+    message = types.SimpleNamespace(name=['grip', 'y', 'x'], position=np.array([1.0, 2.0, 3.0]))
+    assert decode_action(message, NAMES).tolist() == [3.0, 2.0, 1.0]
+    message.name = ['j1', 'j2', 'j3']
+    assert decode_action(message, NAMES).tolist() == [1.0, 2.0, 3.0]
+
+
+def test_action_may_be_an_array_or_the_start_of_a_trajectory():
+    array = types.SimpleNamespace(data=[1.0, 2.0, 3.0])
+    assert decode_action(array, NAMES).tolist() == [1.0, 2.0, 3.0]
+    points = [types.SimpleNamespace(positions=[1.0, 2.0, 3.0]),
+              types.SimpleNamespace(positions=[9.0, 9.0, 9.0])]
+    trajectory = types.SimpleNamespace(points=points, joint_names=['y', 'x', 'grip'])
+    assert decode_action(trajectory, NAMES).tolist() == [2.0, 1.0, 3.0]
+
+
+def test_action_of_another_length_is_refused():
+    with pytest.raises(BagError, match='the 3 numbers x, y, grip, got 2'):
+        decode_action(types.SimpleNamespace(data=[1.0, 2.0]), NAMES)

@@ -1,0 +1,159 @@
+"""Recordings are read in both storages; damage is told and what was read is kept."""
+
+import contextlib
+import json
+import shutil
+import sqlite3
+
+import pytest
+
+from octo_ros.bags.reader import IMAGE_TYPES
+from octo_ros.bags.reader import BagReader
+from octo_ros.bags.recovery import storage_files
+from octo_ros.errors import BagError
+
+BRIDGE_TOPICS = {
+    '/camera_0/image_raw/compressed', '/camera_1/image_raw/compressed',
+    '/camera_2/image_raw/compressed', '/instruction', '/state', '/expert_action'}
+
+
+def test_every_bridge_recording_is_read_whole(shared):
+    bridge = shared / 'data' / 'bridge'
+    index = json.loads((bridge / 'index.json').read_text())
+    assert len(index) == 20
+    for entry in index:
+        with BagReader(bridge / entry['bag']) as bag:
+            assert set(bag.topics) == BRIDGE_TOPICS
+            messages = list(bag.messages())
+            assert len(messages) == bag.count == 5 * entry['steps'] + 1
+            assert messages[0].message.data == entry['instruction']
+            assert bag.damage == []
+            times = [message.log_ns for message in messages]
+            assert times == sorted(times)
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_topics_can_be_chosen(ten_steps, storage):
+    with BagReader(ten_steps(storage=storage)) as bag:
+        assert bag.topics_of(IMAGE_TYPES) == ['/cam/front', '/cam/hand']
+        chosen = list(bag.messages(['/cam/front', '/not/there']))
+    assert [message.topic for message in chosen] == ['/cam/front'] * 10
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_storage_file_alone_is_read(ten_steps, storage):
+    folder = ten_steps(storage=storage)
+    (file,) = (item for item in folder.iterdir() if item.suffix in ('.mcap', '.db3'))
+    with BagReader(file) as bag:
+        assert len(list(bag.messages())) == 31
+        assert bag.damage == []
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_recording_without_metadata_is_read(ten_steps, storage):
+    folder = ten_steps(storage=storage)
+    (folder / 'metadata.yaml').unlink()
+    with BagReader(folder) as bag:
+        assert len(list(bag.messages())) == 31
+        assert 'metadata' in bag.damage[0]
+
+
+@pytest.mark.parametrize('name', ['episode_00', 'episode_01'])
+def test_truncated_recording_keeps_what_lies_before_the_end(copied, name):
+    folder = copied(name)
+    (file,) = (item for item in folder.iterdir() if item.suffix in ('.mcap', '.db3'))
+    with BagReader(folder) as bag:
+        whole = [(message.topic, message.log_ns) for message in bag.messages()]
+    content = file.read_bytes()
+    counts = []
+    for part in (0.5, 0.8, 0.99):
+        file.write_bytes(content[:int(part * len(content))])
+        with BagReader(folder) as bag:
+            read = [(message.topic, message.log_ns) for message in bag.messages()]
+            assert bag.damage
+            assert file.name in ' '.join(bag.damage) or folder.name in ' '.join(bag.damage)
+        assert read == whole[:len(read)]
+        counts.append(len(read))
+    assert counts == sorted(counts)
+    assert counts[0] >= 10
+    assert counts[-1] >= 45
+
+
+def test_truncated_mcap_names_the_byte(copied):
+    folder = copied('episode_00')
+    file = folder / 'episode_00.mcap'
+    content = file.read_bytes()
+    file.write_bytes(content[:60_000])
+    with BagReader(folder) as bag:
+        (line,) = (line for line in bag.damage if 'breaks off' in line)
+    offset = int(line.split('byte ')[1].split(';')[0])
+    assert 50_000 < offset <= 60_000
+    assert content[offset] == 0x05  # a message record of the format begins there
+
+
+def test_torn_page_of_sqlite_keeps_the_rows_before_it(copied):
+    folder = copied('episode_01')
+    file = folder / 'episode_01.db3'
+    content = bytearray(file.read_bytes())
+    middle = len(content) // 2 // 4096 * 4096
+    content[middle:middle + 8192] = bytes(8192)
+    file.write_bytes(content)
+    with BagReader(folder) as bag:
+        assert 10 <= len(list(bag.messages())) < 51
+        assert 'is damaged after message' in ' '.join(bag.damage)
+
+
+def test_message_that_cannot_be_decoded_is_left_out(ten_steps):
+    folder = ten_steps(storage='sqlite3')
+    (file,) = folder.glob('*.db3')
+    with contextlib.closing(sqlite3.connect(file)) as database, database:
+        database.execute('UPDATE messages SET data = ? WHERE id = 5', (b'\x00\x01\x00\x00\x07',))
+    with BagReader(folder) as bag:
+        assert len(list(bag.messages())) == 30
+        (line,) = bag.damage
+    assert 'message 5' in line
+    assert 'left out' in line
+
+
+def test_missing_storage_file_is_told(ten_steps):
+    folder = ten_steps()
+    (folder / 'bag.mcap').unlink()
+    with pytest.raises(BagError, match=r'must hold an \.mcap or \.db3 file, got none'):
+        BagReader(folder)
+
+
+@pytest.mark.parametrize('content', [b'', b'no recording at all'])
+@pytest.mark.parametrize('suffix', ['.mcap', '.db3'])
+def test_file_that_is_no_recording_is_refused(tmp_path, suffix, content):
+    file = tmp_path / f'bag{suffix}'
+    file.write_bytes(content)
+    with pytest.raises(BagError, match=f'bag{suffix}.* must hold messages that can be read'):
+        BagReader(file)
+
+
+def test_missing_recording_names_the_closest(ten_steps):
+    folder = ten_steps('episode_07')
+    with pytest.raises(BagError, match="did you mean 'episode_07'"):
+        BagReader(folder.parent / 'episode_7')
+
+
+def test_missing_topic_names_the_closest(ten_steps):
+    with BagReader(ten_steps()) as bag, pytest.raises(
+            BagError, match=r"'/cam/frnt', got /cam/front, .*did you mean '/cam/front'"):
+        bag.require('/cam/frnt')
+
+
+def test_files_of_a_split_recording_are_in_order_of_number(tmp_path):
+    for number in (0, 10, 2):
+        (tmp_path / f'bag_{number}.mcap').touch()
+    assert [file.stem for file in storage_files(tmp_path)] == ['bag_0', 'bag_2', 'bag_10']
+
+
+def test_split_recording_without_metadata_is_read(ten_steps, tmp_path):
+    folder = tmp_path / 'split'
+    folder.mkdir()
+    for number in (0, 1):
+        part = ten_steps(f'part_{number}')
+        shutil.copyfile(part / f'part_{number}.mcap', folder / f'part_{number}.mcap')
+    with BagReader(folder) as bag:
+        assert bag.count == len(list(bag.messages())) == 62

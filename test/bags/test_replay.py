@@ -1,0 +1,204 @@
+"""Replays give the node's chunks and commands, the same to the bit for one seed."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from octo_ros.assets import shipped_checkpoint
+from octo_ros.bags.episodes import map_topics
+from octo_ros.bags.reader import BagReader
+from octo_ros.bags.replay import OfflineReplay
+from octo_ros.bags.replay import collect_live
+from octo_ros.bags.replay import errors
+from octo_ros.bags.replay import require_actions
+from octo_ros.bags.replay import timer_period_ns
+from octo_ros.errors import BagError
+from octo_ros.errors import OctoError
+from octo_ros.messages.inference import AcceptedChunk
+from octo_ros.messages.runtime import Runtime
+from octo_ros.policy.control_loop import LoopParams
+from octo_ros.policy.fakes import FakePolicy
+from octo_ros.policy.policy import OctoPolicy
+from octo_ros.policy.policy import PolicyParams
+from octo_ros.policy.profile import RobotProfile
+
+CAMERAS = {'primary': '/cam/front', 'wrist': '/cam/hand'}
+NAMES = RobotProfile().action.names
+START_NS = 1_700_000_000_000_000_000
+
+
+def _replay(path, policy, loop, *, cameras=None, instruction=None, prepare=True):
+    with BagReader(path) as bag:
+        topics = map_topics(bag, tuple(policy.spec.image_sizes), cameras=cameras or CAMERAS)
+        runtime = Runtime(policy, loop, RobotProfile(), image_keys=topics.image_keys)
+        if prepare:
+            runtime.prepare()
+        if instruction is not None:
+            runtime.set_instruction(instruction)
+        replay = OfflineReplay(runtime, topics, names=NAMES, step_ns=loop.step_ns,
+                               fixed_task=instruction is not None)
+        return replay.run(bag.messages(topics.topics))
+
+
+def test_one_action_for_each_recorded_step(ten_steps, policy, loop):
+    result = _replay(ten_steps(), policy, loop)
+    assert [step.stamp_ns for step in result.steps] == [
+        START_NS + 10_000_000 + k * 200_000_000 for k in range(10)]
+    assert [(step.chunk_id, step.step_index) for step in result.steps] == [
+        (chunk, index) for chunk in range(5) for index in range(2)]
+    np.testing.assert_allclose(
+        [step.recorded[0] for step in result.steps], 0.001 * np.arange(10))
+    assert [chunk.observed_ns for chunk in result.chunks] == [
+        START_NS + 10_000_000 + k * 400_000_000 for k in range(5)]
+    assert result.task == 'pick up the cup'
+    assert len(result.commands) == 9 * 4 + 1
+    for step in result.steps:
+        np.testing.assert_array_equal(
+            step.predicted, result.chunks[step.chunk_id].actions[step.step_index])
+
+
+def test_policy_sees_the_recorded_pictures(ten_steps, policy, loop):
+    _replay(ten_steps(), policy, loop)
+    window = policy.windows[-1]
+    assert [frame.images['image_primary'][0, 0, 0] for frame in window.frames] == [7, 8]
+    assert [frame.images['image_wrist'][0, 0, 0] for frame in window.frames] == [107, 108]
+
+
+def test_storage_and_compression_make_no_difference(ten_steps, loop):
+    results = [
+        _replay(ten_steps(f'{storage}_{compressed}', storage, compressed=compressed),
+                FakePolicy(), loop)
+        for storage in ('mcap', 'sqlite3') for compressed in (False, True)]
+    for result in results[1:]:
+        for step, expected in zip(result.steps, results[0].steps, strict=True):
+            np.testing.assert_array_equal(step.predicted, expected.predicted)
+
+
+def test_temporal_ensemble_infers_in_every_step(ten_steps, policy):
+    loop = LoopParams(execution='temporal_ensemble')
+    result = _replay(ten_steps(), policy, loop)
+    assert len(result.chunks) == len(result.steps) == 10
+    mean = np.mean([result.chunks[chunk].actions[3 - chunk] for chunk in range(4)], axis=0)
+    np.testing.assert_allclose(result.steps[3].predicted, mean, rtol=1e-6)
+
+
+def test_given_instruction_replaces_the_recorded_one(ten_steps, policy, loop):
+    assert _replay(ten_steps(), policy, loop, instruction='wave').task == 'wave'
+    assert {task.text for task in policy.tasks} == {'wave'}
+
+
+def test_unmapped_camera_is_left_out(ten_steps, policy, loop):
+    _replay(ten_steps(), policy, loop, cameras={'primary': '/cam/front'})
+    assert policy.prepared.image_keys == ('image_primary',)
+
+
+def test_recording_without_the_reference_camera_is_refused(record, policy, loop):
+    recording = record()
+    recording.image('/cam/front', 0.0, 0, encoding='odd')
+    recording.text('/instruction', 0.1, 'wave')
+    recording.close()
+    result = _replay(recording.path, policy, loop, cameras={'primary': '/cam/front'})
+    with pytest.raises(OctoError, match=r"replay must give actions, got none: .*'odd'"):
+        require_actions(result)
+    with BagReader(recording.path) as bag:
+        topics = map_topics(bag, ('image_primary',), cameras={'primary': '/cam/front'})
+        runtime = Runtime(policy, loop, RobotProfile(), image_keys=['image_primary'])
+        replay = OfflineReplay(runtime, topics, names=NAMES, step_ns=loop.step_ns)
+        with pytest.raises(BagError, match="images for 'image_primary', got none"):
+            replay.run(bag.messages(['/instruction']))
+
+
+def test_late_pictures_are_used_when_they_come(record, policy, loop):
+    recording = record()
+    recording.text('/instruction', 0.0, 'wave')
+    for step in range(6):
+        recording.image('/cam/front', 0.01 + 0.2 * step + (0.03 if step else 0.0), step)
+    recording.close()
+    result = _replay(recording.path, policy, loop, cameras={'primary': '/cam/front'})
+    assert len(result.chunks) == 3
+    shades = [[frame.images['image_primary'][0, 0, 0] for frame in window.frames]
+              for window in policy.windows]
+    assert shades == [[0, 0], [1, 2], [3, 4]]
+
+
+def test_views_are_bounded_and_spread(record, policy, loop):
+    recording = record()
+    recording.text('/instruction', 0.0, 'wave')
+    for step in range(300):
+        recording.image('/cam/front', step / 30, step % 256)
+    recording.close()
+    result = _replay(recording.path, policy, loop, cameras={'primary': '/cam/front'})
+    times = [log_ns for log_ns, _ in result.views]
+    assert 30 <= len(times) <= 64
+    assert times[-1] - times[0] > 9_000_000_000
+    assert np.ptp(np.diff(times)) < 1_000_000
+
+
+@pytest.mark.parametrize(('step_ns', 'period_ns'), [
+    (200_000_000, 50_000_000), (20_000_000, 20_000_000), (333_333_333, 47_619_047)])
+def test_timer_is_no_slower_than_20_hz_and_divides_the_step(step_ns, period_ns):
+    assert timer_period_ns(step_ns) == period_ns
+
+
+def test_errors_leave_out_steps_without_a_record(ten_steps, policy, loop):
+    result = _replay(ten_steps(), policy, loop)
+    result.steps[3] = dataclasses.replace(result.steps[3], recorded=None)
+    assert errors(result.steps).shape == (9, 7)
+    assert errors([]).size == 0
+
+
+def test_live_chunks_are_executed_until_the_next_observation(ten_steps, policy, loop):
+    actions = np.arange(28.0).reshape(4, 7)
+    chunks = [AcceptedChunk(k, actions + 100 * k, START_NS + 10_000_000 + k * 600_000_000, {})
+              for k in range(2)]
+    with BagReader(ten_steps()) as bag:
+        topics = map_topics(bag, ('image_primary',), cameras={'primary': '/cam/front'})
+        result = collect_live(bag.messages(), chunks, topics, names=NAMES, step_ns=loop.step_ns,
+                              task=None)
+    assert [(step.chunk_id, step.step_index) for step in result.steps] == [
+        (0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (1, 3)]
+    assert result.task == 'pick up the cup'
+    np.testing.assert_allclose(result.steps[3].recorded, [0.003] * 7)
+
+
+@pytest.fixture(scope='module')
+def octo_policy(tmp_path_factory):
+    cache = tmp_path_factory.mktemp('cache')
+    policy = OctoPolicy.load(PolicyParams(
+        checkpoint=str(shipped_checkpoint()), statistics_key='bridge_dataset',
+        compilation_cache=str(cache)))
+    policy.prepare(['image_primary'], window=policy.spec.window)
+    return policy
+
+
+def test_every_bridge_recording_replays_to_the_bit(shared, octo_policy, loop):
+    bridge = shared / 'data' / 'bridge'
+    for entry in json.loads((bridge / 'index.json').read_text()):
+        runs = []
+        for _ in range(2):
+            octo_policy.reset(0)
+            runs.append(_replay(
+                bridge / entry['bag'], octo_policy, loop, prepare=False,
+                cameras={'primary': '/camera_0/image_raw/compressed'}))
+        first, second = runs
+        assert first.task == entry['instruction']
+        assert len(first.steps) == entry['steps']
+        assert len(first.chunks) == (entry['steps'] + 1) // 2
+        assert errors(first.steps).shape == (entry['steps'], 7)
+        for one, other in zip(first.chunks, second.chunks, strict=True):
+            assert one.actions.shape == (octo_policy.spec.action_horizon, 7)
+            assert one.actions.tobytes() == other.actions.tobytes()
+            assert one.observed_ns == other.observed_ns
+
+
+def test_another_seed_gives_other_actions(shared, octo_policy, loop):
+    actions = []
+    for seed in (0, 1):
+        octo_policy.reset(seed)
+        result = _replay(
+            shared / 'data' / 'bridge' / 'episode_00', octo_policy, loop, prepare=False,
+            cameras={'primary': '/camera_0/image_raw/compressed'})
+        actions.append(result.chunks[0].actions)
+    assert not np.array_equal(*actions)
