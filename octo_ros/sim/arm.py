@@ -16,7 +16,7 @@ from octo_ros.sim.kinematics import InverseKinematics
 from octo_ros.sim.kinematics import rotation_from_rpy
 
 STEP_S = 0.2  # one action of the policy: 5 Hz
-WORKSPACE = ((0.18, 0.52), (-0.26, 0.26), (0.014, 0.28))  # x, y, z of the frame `ee` [m]
+WORKSPACE = ((0.18, 0.51), (-0.26, 0.26), (0.014, 0.28))  # x, y, z of the frame `ee` [m]
 ACTION_NAMES = ('x', 'y', 'z', 'roll', 'pitch', 'yaw', 'gripper')
 _READY = (0.0, -0.19, 0.27, 0.0, 1.49, 0.0)  # joint positions about home, to start the search
 _MAX_DELTA = np.array([0.1, 0.1, 0.1, 0.5, 0.5, 0.5])  # a single command is cut to this
@@ -138,8 +138,14 @@ class Arm:
 
     def _solve(self) -> None:
         target = self.target
-        target.joints, met = self.kinematics.solve(
-            target.position, target.rotation, target.joints)
+        ready = np.array(_READY)
+        ready[0] = np.arctan2(target.position[1], target.position[0])
+        # Fully stretched, the arm has no way back that its Jacobian could show; bent it has.
+        for start in (target.joints, ready):
+            joints, met = self.kinematics.solve(target.position, target.rotation, start)
+            if met:
+                break
+        target.joints = joints
         if not met:  # go as near as can be, and take the next relative command from there
             target.position, target.rotation = self.kinematics.pose(target.joints)
 

@@ -23,8 +23,8 @@ LIFT_Z = 0.14
 RELEASE_Z = {'plate': 0.036, 'bowl': 0.052}
 PUSH_GOAL = 0.19  # |y| where a pushed block is left
 
-_ON_PLACE = 0.007  # horizontal distance that counts as there
-_AT_HEIGHT = 0.007
+_ON_PLACE = 0.012  # horizontal distance that counts as there; the pads leave 0.0165 m
+_AT_HEIGHT = 0.010
 _FUNNEL_SLOPE = 3.0  # height gained by horizontal distance
 _NEAR = 0.02  # a block this near lies between the pads
 _CLOSED_ON_BLOCK = 2.0 * scene.BLOCK_HALF + 0.008  # gap that still counts as a grasp
@@ -49,11 +49,12 @@ def expert_action(task: Task, state: SceneState) -> Float[np.ndarray, '7']:
 
 
 def _grasp(state: SceneState, block: Float[np.ndarray, '3']) -> Float[np.ndarray, '7']:
+    height = max(GRASP_Z, block[2])
     away = np.linalg.norm(state.target_position[:2] - block[:2])
-    between_pads = away < _NEAR and state.ee_position[2] - block[2] < _AT_HEIGHT + 0.005
-    if between_pads and away < _ON_PLACE and state.opening > _EMPTY:
-        return _action(state, state.target_position, gripper=0.0)
-    return _descend(state, block[:2], max(GRASP_Z, block[2]))
+    low = state.target_position[2] < height + _AT_HEIGHT
+    if away < _ON_PLACE and low and state.opening > _EMPTY:
+        return _action(state, np.array([*state.target_position[:2], height]), gripper=0.0)
+    return _descend(state, block[:2], height)
 
 
 def _carry(task: Task, state: SceneState) -> Float[np.ndarray, '7']:
@@ -61,8 +62,8 @@ def _carry(task: Task, state: SceneState) -> Float[np.ndarray, '7']:
     away = float(np.linalg.norm(state.target_position[:2] - goal))
     release = RELEASE_Z[task.place]
     low = state.target_position[2] < release + _AT_HEIGHT
-    if away < 2.0 * _ON_PLACE and low:
-        return _action(state, state.target_position, gripper=1.0)
+    if away < 1.5 * _ON_PLACE and low:
+        return _action(state, np.array([*state.target_position[:2], release]), gripper=1.0)
     wanted = np.array([*goal, _funnel(away, release)])
     # Leave the table before going sideways.
     free = np.clip((state.ee_position[2] - 0.04) / 0.05, 0.0, 1.0)

@@ -57,6 +57,16 @@ def test_targets_stay_in_the_workspace(ready):
     assert (ready.arm.target.position <= high + 1e-3).all()
 
 
+def test_the_arm_comes_back_from_full_stretch(ready):
+    for _ in range(8):
+        ready.step(action(x=0.05, y=0.05, pitch=0.1))
+    stretched = ready.observe(cameras=()).ee_position
+    for _ in range(3):
+        ready.step(action(x=-0.04, y=-0.04, pitch=-0.1))
+    moved = ready.observe(cameras=()).ee_position - stretched
+    assert (moved[:2] < -0.08).all()
+
+
 def test_the_gripper_closes_in_three_steps(ready):
     for _ in range(3):
         ready.step(action(gripper=0.0))
