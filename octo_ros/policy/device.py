@@ -6,6 +6,7 @@ import os
 import pathlib
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache as jax_cache
 
 _LOGGER = logging.getLogger('octo_ros.policy.device')
 CACHE_OFF = 'off'
@@ -51,6 +52,8 @@ def keep_programs(folder: pathlib.Path) -> bool:
             "set 'compilation_cache' to one, or to '%s'.", folder, CACHE_OFF)
         return False
     jax.config.update('jax_compilation_cache_dir', str(folder))
+    # JAX decides once whether it has a cache; programs may have been compiled before this.
+    jax_cache.reset_cache()
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.2)
     return True
 

@@ -3,9 +3,10 @@
 Training resized with Lanczos3 and antialias, and cropped some cameras at random; at run time the
 mean of those crops is taken from the centre and scaled back bilinearly (Octo's evaluation
 wrappers). Both steps are linear and separable and nothing is clipped in between, so each axis
-needs one weight matrix. Its Lanczos part comes from `jax.image`, which follows the same
-definition as TensorFlow's resize. The matrices are banded: a few output rows at a time touch only
-a short span of input rows, which keeps a 640x480 image at a few milliseconds of one CPU core.
+needs one weight matrix, made once for a pair of sizes. The matrices are banded: a few output rows
+at a time touch only a short span of input rows, which keeps a 640x480 image at a few milliseconds
+of one CPU core. `jax.image.resize` gives the same numbers (a test holds them together), but
+compiles for every new size of camera or goal image, and that must not happen while a robot moves.
 """
 
 import functools
@@ -13,7 +14,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
 from octo_ros.array_typing import Float
@@ -23,6 +23,7 @@ from octo_ros.errors import ObservationError
 # Output rows per product: small enough to skip most zeros, large enough for fast products.
 _BLOCK = 32
 _NEGLIGIBLE = 1e-9
+_LOBES = 3
 
 Crop = tuple[float, float]
 _Bands = tuple[tuple[slice, slice, Float[np.ndarray, 'block span']], ...]
@@ -120,12 +121,16 @@ def _bands(source: int, target: int, crop: float | None, untouched: bool) -> _Ba
 
 
 def _lanczos_weights(source: int, target: int) -> Float[np.ndarray, 'target source']:
-    """Returns the weights of every input pixel in every output pixel: the resized identity."""
-    with jax.default_device(jax.devices('cpu')[0]):
-        resized = jax.image.resize(
-            np.eye(source, dtype=np.float32), (target, source), 'lanczos3', antialias=True,
-            precision=jax.lax.Precision.HIGHEST)
-    return np.asarray(resized, dtype=np.float64)
+    """Returns the weight of every input pixel in every output pixel; each row sums to 1.
+
+    When an image gets smaller the kernel is stretched by the same factor (antialias).
+    """
+    factor = source / target
+    centres = (np.arange(target) + 0.5) * factor - 0.5
+    distances = (np.arange(source) - centres[:, None]) / max(factor, 1.0)
+    weights = np.where(
+        np.abs(distances) < _LOBES, np.sinc(distances) * np.sinc(distances / _LOBES), 0.0)
+    return weights / weights.sum(axis=1, keepdims=True)
 
 
 def _crop_weights(size: int, part: float) -> Float[np.ndarray, 'target target']:

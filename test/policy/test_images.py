@@ -4,6 +4,7 @@ import json
 import math
 import pathlib
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given
@@ -33,6 +34,17 @@ def test_resize_equals_training_to_one_unit(
     difference = np.abs(actual - expected)
     assert difference.max() <= 1
     assert (difference > 0).mean() < 2e-3
+
+
+@pytest.mark.parametrize(
+    ('source', 'target'), [((48, 64), (32, 32)), ((30, 17), (64, 40)), ((5, 90), (5, 31))])
+def test_resize_equals_that_of_jax(source: tuple[int, int], target: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*source, 3), dtype=np.uint8)
+    resized = jax.image.resize(
+        image.astype(np.float32), (*target, 3), 'lanczos3', antialias=True, precision='highest')
+    expected = np.clip(np.rint(resized), 0, 255)
+    assert np.abs(preprocess(image, target) - expected).max() <= 1
+    assert (preprocess(image, target) != expected).mean() < 2e-3
 
 
 def test_a_uniform_image_stays_uniform_under_crop_and_scale() -> None:
