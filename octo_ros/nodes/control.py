@@ -1,5 +1,6 @@
 """The running part of the controller: timer, worker and what goes out."""
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ NO_CLOCK = 'the time is 0: with use_sim_time, something must publish /clock'
 _STOP_S = 1.0
 _LOG_INTERVAL_S = 1.0
 _WORKER_TIMEOUT_S = 10.0
+_NUMBERS = re.compile(r'\d+(\.\d+)?')
 
 
 class Control:
@@ -39,7 +41,7 @@ class Control:
         self._worker: Worker[InferenceJob] | None = None
         self._stop_until_s = 0.0
         self._moving = False
-        self._logged = ('', 0.0)
+        self._logged: tuple[str | None, float] = (None, 0.0)
         self.hold_reason = 'not active'
         self.latencies = LatencyWindow()
         self.chunks = 0
@@ -56,8 +58,11 @@ class Control:
         """Stops the robot, then the worker."""
         with self._lock:
             was_active, self._active = self._active, False
-            if was_active:
+            # Only if it is ours to stop: to repeat an old target could move a robot that somebody
+            # else has taken over meanwhile.
+            if was_active and (self._moving or time.monotonic() < self._stop_until_s):
                 self._publish_stop()
+            self._moving = False
             self.hold_reason = 'not active'
         if self._worker is not None and not self._worker.stop(_WORKER_TIMEOUT_S):
             self._logger.warning('An inference is still running; its result will be dropped')
@@ -95,10 +100,9 @@ class Control:
             self._outputs.publish(self._messages.command(output.command), commands=True)
 
     def _go(self) -> None:
-        if self.hold_reason:
-            self._log_reason('')
         self.hold_reason = ''
         self._moving = True
+        self._log_reason('')
 
     def _hold(self, reason: str) -> None:
         if self._moving:
@@ -118,9 +122,10 @@ class Control:
     def _log_reason(self, reason: str) -> None:
         last, since_s = self._logged
         now_s = time.monotonic()
-        if reason == last or now_s - since_s < _LOG_INTERVAL_S:
+        kind = _NUMBERS.sub('', reason)  # an age that grows is no news
+        if kind == last or now_s - since_s < _LOG_INTERVAL_S:
             return
-        self._logged = (reason, now_s)
+        self._logged = (kind, now_s)
         self._logger.info(f'Holding: {reason}' if reason else 'Running')
 
     def _infer(self, job: InferenceJob) -> None:

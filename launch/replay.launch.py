@@ -1,0 +1,61 @@
+"""Plays a recording into the controller; takes the arguments of octo.launch.py, too.
+
+Example:
+    ros2 launch octo_ros replay.launch.py bag:=/data/episode_00 checkpoint:=/data/octo \
+        robot:=widowx transport:=compressed primary:=/camera_0/image_raw/compressed
+"""
+
+from launch.actions import DeclareLaunchArgument
+from launch.actions import IncludeLaunchDescription
+from launch.actions import OpaqueFunction
+from launch.actions import Shutdown
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import FindPackageShare
+
+from launch import LaunchContext
+from launch import LaunchDescription
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Returns the description that `ros2 launch` runs."""
+    return LaunchDescription([
+        DeclareLaunchArgument('bag', description='Recording: a rosbag2 folder or file.'),
+        DeclareLaunchArgument('rate', default_value='1.0', description='Speed of the replay.'),
+        DeclareLaunchArgument('loop', default_value='false', description='Start over at the end.'),
+        DeclareLaunchArgument(
+            'clock', default_value='true',
+            description='Keep the recorded stamps and publish /clock; false: present stamps.'),
+        # The recording's instruction, wherever the namespace of the controller is.
+        DeclareLaunchArgument('instruction_topic', default_value='/instruction',
+                              description="Topic of the recording's instruction."),
+        DeclareLaunchArgument('namespace', default_value='',
+                              description='Namespace of the controller.'),
+        OpaqueFunction(function=actions),
+    ])
+
+
+def actions(context: LaunchContext) -> list:
+    """Returns controller and player for the arguments as they were given."""
+    def value(name: str) -> str:
+        return LaunchConfiguration(name).perform(context)
+
+    share = FindPackageShare('octo_ros').perform(context)
+    controller = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(f'{share}/launch/octo.launch.py'),
+        launch_arguments={'use_sim_time': value('clock')}.items())
+    namespace = value('namespace').strip('/')
+    player = Node(
+        package='octo_ros', executable='image_player', name='image_player', output='screen',
+        emulate_tty=True, on_exit=Shutdown(reason='the recording was played'),
+        parameters=[{
+            'bag': ParameterValue(LaunchConfiguration('bag'), value_type=str),
+            'rate': ParameterValue(LaunchConfiguration('rate'), value_type=float),
+            'loop': ParameterValue(LaunchConfiguration('loop'), value_type=bool),
+            'clock': ParameterValue(LaunchConfiguration('clock'), value_type=bool),
+            'wait_for': f'/{namespace}/octo_controller'.replace('//', '/'),
+            'tail_s': 2.0,
+        }])
+    return [controller, player]
