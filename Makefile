@@ -2,12 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
-READY := $(VENV)/.octo_ros_ready
+INSTALLED := $(VENV)/.installed_to_run
+READY := $(VENV)/.installed_to_test
 WORKERS ?= 2
 
 .PHONY: demo test lint install clean
 
-demo: $(READY)
+demo: $(INSTALLED)
 	$(VENV)/bin/octo-ros demo
 
 test: $(READY) lint
@@ -20,17 +21,23 @@ lint: $(READY)
 
 install: $(READY)
 
-$(READY): setup.py setup.cfg
+$(VENV)/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
 	  echo "octo_ros needs Python 3.10 or newer; $(PYTHON) is" \
 	    "$$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "$(PYTHON) cannot make virtual environments." \
 	    "On Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
-	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --upgrade pip
-	$(RUN) -m pip install --quiet --editable '.[ros,test]'
+
+$(INSTALLED): setup.py setup.cfg | $(VENV)/bin/pip
+	$(RUN) -m pip install --quiet --editable '.[ros]'
 	touch $@
+
+$(READY): setup.py setup.cfg | $(VENV)/bin/pip
+	$(RUN) -m pip install --quiet --editable '.[ros,sim,train,test]'
+	touch $@ $(INSTALLED)
 
 clean:
 	rm -rf $(VENV) build install log *.egg-info demo_out octo_ros_out

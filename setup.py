@@ -42,11 +42,21 @@ ROS_WHEELS = [
     'ros-trajectory-msgs==5.5.1',
 ]
 
+# The simulator, and the ViperX arm's meshes that it draws.
+SIM = [
+    'gym-aloha>=0.1.5',
+    'mujoco>=3.8',
+]
+
+TRAIN = [
+    'grain>=0.2.18',
+    'optax>=0.2.4',
+]
+
 TEST = [
     'hypothesis>=6.100',
     'import-linter>=2.0',
     'mypy>=1.15',
-    'optax>=0.2.4',
     'pytest>=8.0',
     'pytest-timeout>=2.3',
     'pytest-xdist>=3.5',
@@ -76,7 +86,13 @@ setup(
         (f'share/{NAME}/config/robots', sorted(glob('config/robots/*.yaml'))),
     ],
     install_requires=[],
-    extras_require={'policy': POLICY, 'ros': POLICY + ROS_WHEELS, 'test': TEST},
+    extras_require={
+        'policy': POLICY,
+        'ros': POLICY + ROS_WHEELS,
+        'sim': POLICY + SIM,
+        'train': POLICY + TRAIN,
+        'test': TEST,
+    },
     zip_safe=False,
     entry_points={
         'console_scripts': [

@@ -54,7 +54,7 @@ def test_instruction_is_there_once_at_the_start(messages):
 
 def test_script_renders_the_frame_that_ships(messages, monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPTS))
-    import make_demo_recording  # noqa: PLC0415
+    import make_demo_recording
     first = make_demo_recording.views(0.0)['wrist']
     shipped = cv2.imdecode(messages['/camera_wrist/image_raw/compressed'][0].data,
                            cv2.IMREAD_COLOR)[..., ::-1]

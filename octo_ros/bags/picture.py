@@ -1,4 +1,4 @@
-"""Draws a run of the policy: a strip of camera images above the curves of the predicted actions."""
+"""Draws a run of the policy: a strip of camera images above the curves of its actions."""
 
 import dataclasses
 import math
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from octo_ros.array_typing import Float
 from octo_ros.array_typing import UInt8
 
-WIDTH_IN, STRIP_IN, PANEL_IN, DPI = 12.0, 1.75, 0.95, 110
+WIDTH_IN, STRIP_IN, PANEL_IN, DPI = 12.0, 1.55, 0.95, 110
 MOST_IMAGES, MOST_IN_ONE_COLUMN = 7, 8
 PREDICTED, EXECUTED, RECORDED = '#9dbfe8', '#1f5fb4', '#2b2b2b'
 

@@ -115,15 +115,15 @@ def compilation_cache() -> Finding:
     """Checks that compiled programs can be kept, so that the second start is fast."""
     base = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
     existing = next(folder for folder in (base, *base.parents) if folder.exists())
-    fine = os.access(existing, os.W_OK)
+    fine = existing.is_dir() and os.access(existing, os.W_OK)
     return Finding('compilation cache', OK if fine else WARNING, str(base / 'octo_ros'),
                    '' if fine else f'make {existing} writable or set XDG_CACHE_HOME')
 
 
 def ros() -> Finding:
     """Checks that rclpy imports, and says where it comes from."""
-    code = ('import os, rclpy, rclpy.utilities as u; '
-            'print(u.get_rmw_implementation_identifier(), "from", os.path.dirname(rclpy.__file__))')
+    code = ('import os, rclpy, rclpy.utilities as u; print(u.get_rmw_implementation_identifier(), '
+            '"from", os.path.dirname(rclpy.__file__))')
     result = _python('-c', code)
     if result.returncode:
         return Finding('rclpy', FAILURE, _last_line(result.stderr),

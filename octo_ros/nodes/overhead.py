@@ -7,7 +7,6 @@ one JSON object: `image_to_chunk` and `image_to_command`, each `runs`, `median_m
 """
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -98,7 +97,7 @@ def measure(samples: int) -> dict[str, dict[str, float]]:
     controller = subprocess.Popen([sys.executable, '-m', __spec__.name, '--controller'])
     deadline = time.monotonic() + TIMEOUT_S + samples * 2 * STEP_S
     try:
-        while len(meter.chunks) < samples:
+        while len(meter.chunks) < samples or not meter.to_command_s():
             rclpy.spin_once(meter, timeout_sec=0.1)
             if time.monotonic() > deadline or controller.poll() is not None:
                 raise OctoError('the controller must answer images with chunks and commands, got '
@@ -126,7 +125,6 @@ def _run_controller() -> int:
 
 
 if __name__ == '__main__':
-    os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     if '--controller' in sys.argv[1:]:
         sys.exit(_run_controller())
     try:

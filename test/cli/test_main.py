@@ -1,0 +1,48 @@
+"""The command line: subcommands, wrong words, errors as one line and an exit code."""
+
+import pytest
+
+from octo_ros.cli import main as cli
+from octo_ros.cli.main import main
+
+
+@pytest.mark.parametrize('command', cli.COMMANDS)
+def test_every_subcommand_has_help(command, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([command, '--help'])
+    assert end.value.code == 0
+    assert f'octo-ros {command}' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(('arguments', 'hint'), [
+    (['demmo'], "did you mean 'demo'?"),
+    (['inspect', 'shipped', '--jsn'], "did you mean '--json'?"),
+    (['bench', '--repeat', 'x'], '--repeats'),
+    ([], 'required: COMMAND'),
+])
+def test_wrong_words_get_the_closest_one_and_exit_code_2(arguments, hint, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    assert hint in capsys.readouterr().err
+
+
+def test_an_error_is_one_line_without_a_traceback(tmp_path, capsys):
+    assert main(['inspect', str(tmp_path / 'nowhere')]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith('octo-ros inspect: ')
+    assert len(error.splitlines()) == 1
+
+
+def test_verbose_lets_the_traceback_through(tmp_path):
+    with pytest.raises(Exception, match='checkpoint folder'):
+        main(['--verbose', 'inspect', str(tmp_path / 'nowhere')])
+
+
+def test_an_interrupt_ends_with_130(monkeypatch, capsys):
+    def interrupted(_args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('octo_ros.cli.doctor.run', interrupted)
+    assert main(['doctor']) == 130
+    assert 'interrupted' in capsys.readouterr().err
