@@ -22,7 +22,8 @@ from octo_ros.model.heads import diffusion
 from octo_ros.model.heads import discrete
 from octo_ros.model.heads import unet_ddpm
 from octo_ros.model.octo import OctoModule
-from octo_ros.model.octo import OctoTransformer
+from octo_ros.model.octo_transformer import OctoTransformer
+from octo_ros.model.transformer import Transformer
 
 _COMPONENTS = 'octo.model.components'
 _TOKENIZERS: Mapping[str, type] = {
@@ -40,11 +41,10 @@ _HEADS: Mapping[str, type] = {
                 discrete.TokenPerDimActionHead, diffusion.DiffusionActionHead,
                 unet_ddpm.UNetDDPMActionHead)}
 _SPEC_KEYS = {'module', 'name', 'args', 'kwargs'}
-_TRANSFORMER_KEYS = ('num_layers', 'mlp_dim', 'num_attention_heads', 'dropout_rate',
-                     'attention_dropout_rate', 'add_position_embedding')
 _MODEL_KEYS = ('observation_tokenizers', 'task_tokenizers', 'heads', 'readouts',
                'transformer_kwargs', 'token_embedding_size', 'max_horizon',
                'repeat_task_tokens', 'use_correct_attention')
+_BUILT_KEYS = ('observation_tokenizers', 'task_tokenizers', 'heads', 'transformer_kwargs')
 _OPTIONAL_MODEL_KEYS = ('repeat_task_tokens', 'use_correct_attention')
 
 
@@ -66,10 +66,10 @@ def build_module(model_config: Mapping[str, Any], *,
     if missing:
         raise CheckpointError(f'config.json: model must have {", ".join(missing)}; it is not the '
                               'configuration of an Octo model')
-    transformer = _transformer_kwargs(model_config['transformer_kwargs'])
-    fields = {key: model_config[key] for key in _MODEL_KEYS[5:] if key in model_config}
-    fields['readouts'] = dict(model_config['readouts'])
+    fields = {key: value for key, value in model_config.items() if key not in _BUILT_KEYS}
     _check_types(OctoTransformer, fields, 'model')
+    _check_readouts(fields['readouts'])
+    transformer = _transformer_kwargs(model_config)
     language_params = _subtree(params_shapes, 'octo_transformer')
 
     def build(group: str, known: Mapping[str, type]) -> dict[str, Any]:
@@ -89,16 +89,13 @@ def _build(spec: Any, known: Mapping[str, type], path: str,
            params: Mapping[str, Any] | None = None) -> Any:
     cls, kwargs = _resolve(spec, known, path)
     if cls is tokenizers.ImageTokenizer:
-        if 'encoder' not in kwargs:
-            raise CheckpointError(f'config.json: {path}.kwargs must have an encoder')
+        _check_complete(cls, kwargs, f'{path}.kwargs')
         encoder, options = _resolve(kwargs['encoder'], _ENCODERS, f'{path}.kwargs.encoder')
         kwargs['encoder'] = vision.EncoderSpec(encoder, tuple(options.items()))
     if cls is tokenizers.LanguageTokenizer:
         kwargs['sizes'] = _language_sizes(kwargs.get('encoder'), params, path)
-    try:
-        return cls(**kwargs)
-    except TypeError as error:
-        raise CheckpointError(f'config.json: {path}.kwargs is not complete: {error}') from error
+    _check_complete(cls, kwargs, f'{path}.kwargs')
+    return cls(**kwargs)
 
 
 def _resolve(spec: Any, known: Mapping[str, type], path: str) -> tuple[type, dict[str, Any]]:
@@ -141,13 +138,26 @@ def _language_sizes(encoder: str | None, params: Mapping[str, Any] | None,
                           f'{closest(encoder, t5.KNOWN_SIZES)}: {why}')
 
 
-def _transformer_kwargs(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def _transformer_kwargs(model_config: Mapping[str, Any]) -> dict[str, Any]:
     path = 'model.transformer_kwargs'
-    _check_keys(kwargs, _TRANSFORMER_KEYS, path)
-    if kwargs.get('add_position_embedding'):
+    kwargs = dict(model_config['transformer_kwargs'])
+    if kwargs.pop('add_position_embedding', False):
         raise CheckpointError(f'config.json: {path}.add_position_embedding must be false: the '
                               'tokens carry their positions already')
-    return {key: value for key, value in kwargs.items() if key != 'add_position_embedding'}
+    _check_types(Transformer, kwargs, path)
+    _check_complete(Transformer, kwargs, path)
+    width, heads = model_config['token_embedding_size'], kwargs['num_attention_heads']
+    if width % heads:
+        raise CheckpointError('config.json: model.token_embedding_size must be a multiple of '
+                              f'{path}.num_attention_heads ({heads}), got {width}')
+    return kwargs
+
+
+def _check_readouts(readouts: Mapping[str, Any]) -> None:
+    for name, count in readouts.items():
+        if not isinstance(count, int) or count < 1:
+            raise CheckpointError(f'config.json: model.readouts.{name} must be a number of tokens '
+                                  f'of at least 1, got {count!r}')
 
 
 def _subtree(tree: Mapping[str, Any] | None, key: str) -> Mapping[str, Any] | None:
@@ -159,6 +169,14 @@ def _check_keys(given: Mapping[str, Any], known: Sequence[str], path: str) -> No
         if key not in known:
             raise CheckpointError(f'config.json: {path} has {key!r}, which is not known'
                                   f'{closest(key, known)}; known are {", ".join(known)}')
+
+
+def _check_complete(cls: type, kwargs: Mapping[str, Any], path: str) -> None:
+    missing = [field.name for field in dataclasses.fields(cls) if field.name not in kwargs
+               and field.default is field.default_factory is dataclasses.MISSING]
+    if missing:
+        raise CheckpointError(f'config.json: {path} must have {", ".join(missing)}, got '
+                              f'{", ".join(kwargs) or "nothing"}')
 
 
 def _check_types(cls: type, kwargs: Mapping[str, Any], path: str) -> None:

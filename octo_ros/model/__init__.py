@@ -1,0 +1,1 @@
+"""Octo in Flax: tokenizers, transformer and action heads."""

@@ -123,5 +123,7 @@ class SequenceLayout:
 
 def _owners(sizes: Sequence[int], first_token_shifted: bool) -> Int[np.ndarray, 'l']:
     """Returns the index of the group that each token of a block belongs to."""
-    side = 'left' if first_token_shifted else 'right'
-    return np.searchsorted(np.cumsum(sizes), np.arange(sum(sizes)), side=side)
+    ends, tokens = np.cumsum(sizes), np.arange(sum(sizes))
+    if first_token_shifted:
+        return np.searchsorted(ends, tokens, side='left')
+    return np.searchsorted(ends, tokens, side='right')

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -71,7 +72,7 @@ class BlockTransformer(nn.Module):
         use_correct_attention: False for checkpoints of December 2023, see `SequenceLayout.mask`.
     """
 
-    transformer_kwargs: Mapping[str, float]
+    transformer_kwargs: Mapping[str, Any]
     use_correct_attention: bool
 
     @nn.compact

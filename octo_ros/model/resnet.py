@@ -7,9 +7,9 @@ import flax.linen as nn
 from octo_ros.array_typing import Array
 from octo_ros.array_typing import Float
 from octo_ros.array_typing import UInt8
-from octo_ros.model.vision import FilmConditioning
 from octo_ros.model.vision import ImageEncoder
 from octo_ros.model.vision import StdConv
+from octo_ros.model.vision import film
 
 
 class ResidualUnit(nn.Module):
@@ -69,11 +69,9 @@ class ViTResnet(ImageEncoder):
         for index, num_units in enumerate(self.num_layers):
             x = ResNetStage(num_units, width * 2**index, 2 if index else 1,
                             name=f'block{index + 1}')(x)
-            if index and condition is not None:
-                x = FilmConditioning(name=f'FilmConditioning_{index - 1}')(x, condition)
-        if not self.num_layers and condition is not None:
-            x = FilmConditioning(name='FilmConditioning_0')(x, condition)
-        return x
+            if index:
+                x = film(x, condition, index - 1)
+        return x if self.num_layers else film(x, condition, 0)
 
 
 class ResNet26FILM(ViTResnet):

@@ -5,7 +5,6 @@ scaled, a relative position bias that the first layer learns for all, relu betwe
 """
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -79,7 +78,7 @@ def sizes_from_params(params: Mapping[str, Any]) -> T5Sizes:
 
 def is_t5(name: str) -> bool:
     """Returns whether an encoder's name says that it is a T5."""
-    return re.search('t5', name.lower()) is not None
+    return 't5' in name.lower()
 
 
 def relative_buckets(relative_position: Int[np.ndarray, '*shape']) -> Int[np.ndarray, '*shape']:

@@ -37,7 +37,8 @@ def match_keys(patterns: Sequence[str], keys: Iterable[str]) -> list[str]:
     return [key for key in sorted(keys) if any(re.match(pattern, key) for pattern in patterns)]
 
 
-def pad_mask(shape: Sequence[int], data: Data, keys: Sequence[str]) -> Bool[Array, '*batch n']:
+def pad_mask(shape: Sequence[int], data: Data, keys: Sequence[str], *,
+             proper: bool) -> Bool[Array, '*batch n']:
     """Returns which tokens are real: those of items of which at least one key is.
 
     Args:
@@ -45,9 +46,12 @@ def pad_mask(shape: Sequence[int], data: Data, keys: Sequence[str]) -> Bool[Arra
         data: observation or task; its `pad_mask_dict` has one mask per key. Where it or a key of
             it is missing, all tokens count as real.
         keys: what the tokens were made of.
+        proper: False to count all tokens as real.
     """
-    masks = data.get('pad_mask_dict')
-    missing = sorted(set(keys) - set(masks or ()))
+    masks = data.get('pad_mask_dict') or {}
+    if not proper:
+        return jnp.ones(shape, bool)
+    missing = sorted(set(keys) - set(masks))
     if missing:
         _log.info('pad_mask_dict has no %s: all of its tokens count as real', ', '.join(missing))
         return jnp.ones(shape, bool)
@@ -121,8 +125,7 @@ class ImageTokenizer(nn.Module):
         tokens = grid.reshape(batch, steps, -1, grid.shape[-1])
         if self.use_token_learner:
             tokens = TokenLearner(self.num_tokens, name='TokenLearner_0')(tokens, train=train)
-        shape = tokens.shape[:-1]
-        mask = pad_mask(shape, observations, keys) if self.proper_pad_mask else jnp.ones(shape, bool)
+        mask = pad_mask(tokens.shape[:-1], observations, keys, proper=self.proper_pad_mask)
         return TokenGroup(tokens, mask)
 
     def _stack(self, observations: Data, tasks: Data,
@@ -192,9 +195,7 @@ class LanguageTokenizer(nn.Module):
         if LANGUAGE_KEY not in tasks:
             return None
         tokens = self.encode(tasks[LANGUAGE_KEY])
-        shape = tokens.shape[:-1]
-        mask = pad_mask(shape, tasks, (LANGUAGE_KEY,)) if self.proper_pad_mask else jnp.ones(
-            shape, bool)
+        mask = pad_mask(tokens.shape[:-1], tasks, (LANGUAGE_KEY,), proper=self.proper_pad_mask)
         return TokenGroup(tokens, mask)
 
 

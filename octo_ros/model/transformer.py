@@ -15,6 +15,11 @@ from octo_ros.model.tokens import TokenGroup
 _POOLING_HEADS = 8
 
 
+def _dense(features: int, name: str) -> nn.Dense:
+    return nn.Dense(features, kernel_init=nn.initializers.xavier_uniform(),
+                    bias_init=nn.initializers.normal(stddev=1e-6), name=name)
+
+
 class MlpBlock(nn.Module):
     """Two dense layers with gelu between them; the output is as wide as the input."""
 
@@ -24,12 +29,10 @@ class MlpBlock(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, '*batch d'], *, train: bool) -> Float[Array, '*batch d']:
         """Applies the block to each token."""
-        init = {'kernel_init': nn.initializers.xavier_uniform(),
-                'bias_init': nn.initializers.normal(stddev=1e-6)}
         width = x.shape[-1]
-        x = nn.gelu(nn.Dense(self.mlp_dim, name='Dense_0', **init)(x))
+        x = nn.gelu(_dense(self.mlp_dim, 'Dense_0')(x))
         x = nn.Dropout(self.dropout_rate)(x, deterministic=not train)
-        x = nn.Dense(width, name='Dense_1', **init)(x)
+        x = _dense(width, 'Dense_1')(x)
         return nn.Dropout(self.dropout_rate)(x, deterministic=not train)
 
 

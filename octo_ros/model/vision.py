@@ -39,8 +39,8 @@ def normalize_images(images: UInt8[Array, 'b ih iw c'],
     if rest:
         raise ObservationError('images normalised by imagenet must have a multiple of 3 '
                                f'channels, got {images.shape[-1]}; give RGB images')
-    mean = np.tile(np.float32(_IMAGENET_MEAN), repeats)
-    std = np.tile(np.float32(_IMAGENET_STD), repeats)
+    mean = np.tile(np.array(_IMAGENET_MEAN, np.float32), repeats)
+    std = np.tile(np.array(_IMAGENET_STD, np.float32), repeats)
     return (images.astype(jnp.float32) / 255 - mean) / std
 
 
@@ -65,9 +65,7 @@ class StdConv(nn.Module):
                             (size, size, x.shape[-1], self.features))
         kernel = kernel - kernel.mean(axis=(0, 1, 2))
         kernel = kernel / (kernel.std(axis=(0, 1, 2)) + 1e-5)
-        padding = self.padding
-        if isinstance(padding, int):
-            padding = [(padding, padding)] * 2
+        padding = self.padding if isinstance(self.padding, str) else [(self.padding,) * 2] * 2
         x = jax.lax.conv_general_dilated(x, kernel, (self.stride, self.stride), padding,
                                          dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
         if self.use_bias:
@@ -81,12 +79,20 @@ class FilmConditioning(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, 'b ih iw c'],
                  condition: Float[Array, 'b k']) -> Float[Array, 'b ih iw c']:
-        """Applies the conditioning; the first dense layer makes the scale, the second the shift."""
+        """Applies the conditioning; `Dense_0` makes the scale, `Dense_1` the shift."""
         def project(name: str) -> Float[Array, 'b 1 1 c']:
             dense = nn.Dense(x.shape[-1], kernel_init=nn.initializers.zeros, name=name)
             return dense(condition)[:, None, None]
 
         return x * (1 + project('Dense_0')) + project('Dense_1')
+
+
+def film(x: Float[Array, 'b ih iw c'], condition: Float[Array, 'b k'] | None,
+         index: int) -> Float[Array, 'b ih iw c']:
+    """Applies conditioning number `index` of the calling module, if there is a condition."""
+    if condition is None:
+        return x
+    return FilmConditioning(name=f'FilmConditioning_{index}')(x, condition)
 
 
 class ImageEncoder(nn.Module):
@@ -119,7 +125,7 @@ class PatchEncoder(ImageEncoder):
         patch = (self.patch_size, self.patch_size)
         x = self.prepare(images, condition)
         x = nn.Conv(self.num_features, patch, patch, padding='VALID', name='embedding')(x)
-        return x if condition is None else FilmConditioning(name='FilmConditioning_0')(x, condition)
+        return film(x, condition, 0)
 
 
 class SmallStem(ImageEncoder):
@@ -143,7 +149,7 @@ class SmallStem(ImageEncoder):
             x = nn.relu(nn.GroupNorm(name=f'GroupNorm_{index}')(x))
         patch = (self.patch_size // 16, self.patch_size // 16)
         x = nn.Conv(self.num_features, patch, patch, padding='VALID', name='embedding')(x)
-        return x if condition is None else FilmConditioning(name='FilmConditioning_0')(x, condition)
+        return film(x, condition, 0)
 
 
 class SmallStem16(SmallStem):

@@ -30,6 +30,17 @@ UNREAD = ('in/tasks/timestep', 'in/tasks/pad_mask_dict/timestep')  # no tokenize
 NARROW_DIM = 6
 
 
+def _once(method: Any) -> Any:
+    """Keeps what a method returned for its argument, as long as its object lives."""
+    @functools.wraps(method)
+    def kept(self: Any, key: str) -> Any:
+        if (method, key) not in self.kept:
+            self.kept[method, key] = method(self, key)
+        return self.kept[method, key]
+
+    return kept
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class GoldenFolder:
     """One folder: its model and parameters."""
@@ -37,8 +48,9 @@ class GoldenFolder:
     path: pathlib.Path
     module: OctoModule
     params: Mapping[str, Any]
+    kept: dict[Any, Any] = dataclasses.field(default_factory=dict, repr=False)
 
-    @functools.cache
+    @_once
     def data(self, name: str) -> dict[str, np.ndarray]:
         """Returns the arrays of a file by their names."""
         with np.load(self.path / f'{name}.npz') as file:
@@ -49,7 +61,7 @@ class GoldenFolder:
         data = {key: value for key, value in self.data(name).items() if key not in UNREAD}
         return _nested(data, 'in/')
 
-    @functools.cache
+    @_once
     def case(self, name: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """Returns embeddings, head outputs and intermediates by path of a case."""
         inputs = self.inputs(f'case_{name}')
@@ -67,7 +79,7 @@ class GoldenFolder:
         return outputs, results, {**_by_path(inner), **_by_path(attended),
                                   **_by_path({'heads_action': pooled['intermediates']})}
 
-    @functools.cache
+    @_once
     def loss(self, name: str) -> tuple[Any, dict[str, Any], dict[str, Any]]:
         """Returns loss, metrics and gradients by parameter path of a loss file."""
         inputs = self.inputs(f'loss_{name}')
@@ -78,7 +90,7 @@ class GoldenFolder:
             inputs['action_pad_mask'], injected)
         return loss, metrics, traverse_util.flatten_dict(grads, sep='/')
 
-    @functools.cache
+    @_once
     def _stage(self, method: str) -> Any:
         return _capturing(self.module, method)
 

@@ -153,9 +153,8 @@ def test_single_layers_give_the_reference_outputs(folder, name, case):
     data = folder(name).data(f'case_{case}')
     _, _, inner = folder(name).case(case)
     for key, path in keys_under(data, 'debug/').items():
-        if path.startswith('Transformer_0'):
-            path = f'BlockTransformer_0/{path}'
-        found = inner[f'octo_transformer/{path}']
+        parent = 'BlockTransformer_0/' if path.startswith('Transformer_0') else ''
+        found = inner[f'octo_transformer/{parent}{path}']
         found = getattr(found, 'tokens', found)
         if data[key].dtype.kind == 'i':  # the reference noted the bin, not its one-hot token
             found = found.argmax(-1)
