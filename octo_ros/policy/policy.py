@@ -143,6 +143,9 @@ class OctoPolicy:
         unused = [key for key in self.spec.image_sizes if key not in variant.image_keys]
         if unused:
             say(f'No camera is mapped to {", ".join(unused)}: the policy works without.')
+        problem = self._tasks.find_vocabulary()
+        if problem:
+            say(f'Instructions cannot be used: {problem}')
         say(f'Compiling for {", ".join(variant.image_keys) or "no camera"} and {window} steps.')
         started = time.perf_counter()
         if self.spec.uses_language and self.model.text_processor is not None:

@@ -21,6 +21,7 @@ from octo_ros.policy.types import PolicySpec
 from octo_ros.policy.types import Task
 
 _REMEMBERED = 8
+_ANY_WORD = 'go'
 _Image = UInt8[np.ndarray, 'ih iw 3']
 
 
@@ -47,8 +48,23 @@ class TaskEncoder:
         self._text_processor = text_processor if spec.uses_language else None
         self._preprocess = preprocess
         self._tokens: tuple[str, Mapping[str, Any]] | None = None
+        self._no_vocabulary: str | None = None
         self._encoded: collections.OrderedDict[Any, Mapping[str, Any]] = collections.OrderedDict()
         self._newest: tuple[Task, Mapping[str, Any]] | None = None
+
+    def find_vocabulary(self) -> str:
+        """Reads the vocabulary; returns why there is none, or ''.
+
+        Looking for it may ask the network. That is done once, so that checking a task is quick
+        from then on, whatever the answer.
+        """
+        if self._text_processor is not None and self._no_vocabulary is None:
+            try:
+                self._text_processor.encode([_ANY_WORD])
+                self._no_vocabulary = ''
+            except TaskError as error:
+                self._no_vocabulary = str(error)
+        return self._no_vocabulary or ''
 
     def check(self, task: Task, mapped: Sequence[str]) -> list[str]:
         """Checks a task without running anything.
@@ -101,6 +117,9 @@ class TaskEncoder:
             raise TaskError(
                 'This checkpoint takes no instruction, it has no language input; give a goal '
                 f'image for {", ".join(self._spec.goal_keys) or "a checkpoint that takes one"}')
+        problem = self.find_vocabulary()
+        if problem:
+            raise TaskError(problem)
         tokens = self._tokens
         if tokens is None or tokens[0] != text:
             # Remembered so that checking and encoding one text warns of its length only once.

@@ -1,8 +1,10 @@
 """A checkpoint as a policy: tasks change without compiling, seeds repeat, bad input is named."""
 
+import gc
 import itertools
 import logging
 import pathlib
+import weakref
 
 import jax
 import numpy as np
@@ -175,6 +177,20 @@ def test_a_window_that_was_not_prepared_is_refused(policy: OctoPolicy) -> None:
 def test_a_checkpoint_must_be_named() -> None:
     with pytest.raises(ParameterError, match="'checkpoint' must name a checkpoint"):
         OctoPolicy.load(PolicyParams())
+
+
+def test_a_policy_that_is_dropped_leaves_the_device(golden: pathlib.Path) -> None:
+    policy = OctoPolicy.load(PolicyParams(
+        checkpoint=str(golden / 'tiny_three_cam_mse/ckpt'), compilation_cache='off',
+        statistics_key='bridge_dataset'))
+    policy.prepare(tuple(policy.spec.image_sizes), window=1)
+    frame = Frame(0, {})
+    policy.infer(Window((frame,), np.array([True])), policy.encode_task(Task()))
+    kept = [weakref.ref(leaf) for leaf in jax.tree.leaves(policy.model.params)]
+    assert len(kept) > 20
+    del policy
+    gc.collect()
+    assert [leaf for leaf in kept if leaf() is not None] == []
 
 
 @pytest.fixture(scope='module')
