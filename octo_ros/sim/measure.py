@@ -16,6 +16,7 @@ from octo_ros.sim.rollout import run_episode
 from octo_ros.sim.rollout import run_many
 from octo_ros.sim.rollout import task_for_seed
 from octo_ros.sim.simulator import Simulator
+from octo_ros.sim.tasks import KINDS
 from octo_ros.sim.tasks import all_tasks
 
 
@@ -28,10 +29,10 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
     return (centre - half) / (1 + z * z / trials), (centre + half) / (1 + z * z / trials)
 
 
-def measure_expert(seeds: int, processes: int, *, noise: bool) -> None:
+def measure_expert(kinds: Sequence[str], seeds: int, processes: int, *, noise: bool) -> None:
     """Prints success and length of the expert's episodes by task, without drawing."""
     results: dict[str, list[tuple[bool, int]]] = {}
-    todo = jobs(all_tasks(), range(seeds))
+    todo = jobs([task for task in all_tasks() if task.kind in kinds], range(seeds))
     begin = time.perf_counter()
     options: dict[str, Any] = {'noise': NoiseParams(), 'max_steps': 60} if noise else {}
     for episode in run_many(todo, processes=processes, cameras=(), **options):
@@ -73,8 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(prog='python -m octo_ros.sim', description=__doc__)
     parser.add_argument('--seeds', type=int, default=20, help='scenes for each task')
+    parser.add_argument('--kinds', nargs='+', choices=KINDS, default=KINDS)
     parser.add_argument('--processes', type=int, default=1)
     parser.add_argument('--noise', action='store_true', help='disturb what is executed')
     options = parser.parse_args(arguments)
     measure_drawing()
-    measure_expert(options.seeds, options.processes, noise=options.noise)
+    measure_expert(options.kinds, options.seeds, options.processes, noise=options.noise)

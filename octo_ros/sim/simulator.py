@@ -39,7 +39,7 @@ class Snapshot:
 
 
 class Simulator:
-    """One arm at a table. Drawing starts with the first picture, in the thread that asks for it.
+    """One arm at a table. Use it in one thread, that of the first picture: OpenGL belongs to it.
 
     Attributes:
         layout: the scene as it was set up by the last reset.

@@ -26,7 +26,8 @@ FINGER_OPEN = 0.057  # joint position with the gripper open [m]
 FINGER_CLOSED = 0.0225  # joint position where the pads meet [m]
 TIP_BELOW_EE = 0.014  # distance from the frame `ee` to the finger tips [m]
 
-_CELL_MM = 10.0  # cell of the simplification: two pixels of the primary camera
+_CELL_MM = 14.0  # cell of the simplification: three pixels of the primary camera
+_GRIPPER_CELL_MM = 9.0  # the wrist camera is near
 _PAD_Y = 0.0346  # inner face of a pad at FINGER_OPEN, from gripper_link [m]
 _SERVO_KP = (900.0, 1600.0, 900.0, 200.0, 250.0, 120.0)  # [N m / rad]
 _GRIPPER_KP = 1500.0  # [N / m]
@@ -104,7 +105,8 @@ def add_mesh(asset: ET.Element, name: str, vertices: np.ndarray, faces: np.ndarr
 def _add_meshes(asset: ET.Element, folder: Path) -> None:
     for mesh in _parse(folder / 'vx300s_dependencies.xml').iter('mesh'):
         triangles = meshes.read_stl((folder / mesh.get('file', '')).read_bytes())
-        vertices, faces = meshes.simplify(triangles, _CELL_MM)
+        near = 'gripper' in mesh.get('name', '')
+        vertices, faces = meshes.simplify(triangles, _GRIPPER_CELL_MM if near else _CELL_MM)
         add_mesh(asset, mesh.get('name', ''), vertices * 0.001, faces)
 
 
