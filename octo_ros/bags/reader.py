@@ -1,9 +1,11 @@
 """Reads rosbag2 recordings (sqlite3 and MCAP), whole or damaged, without ROS."""
 
+import collections
 import contextlib
 import logging
 from collections.abc import Collection
 from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -48,7 +50,7 @@ class BagReader:
     Attributes:
         path: the recording.
         topics: topic to message type.
-        count: number of messages, as far as known.
+        counts: topic to number of messages, as far as known.
         damage: what is wrong with the recording, one line each.
         types: the message classes, also for writing.
     """
@@ -64,6 +66,8 @@ class BagReader:
         self.types: Typestore = get_typestore(Stores.ROS2_KILTED)
         self._reader: Reader | None = None
         self._recovered: list[RawMessage] = []
+        self.topics: dict[str, str] = {}
+        self.counts: Mapping[str, int] = {}
         if not self.path.exists():
             raise BagError(f'recording {self.path} must exist, got no such file or folder'
                            f'{closest(self.path.name, _siblings(self.path))}')
@@ -131,7 +135,7 @@ class BagReader:
         reader.open()
         self._reader = reader
         self.topics = {item.topic: item.msgtype for item in reader.connections}
-        self.count = reader.message_count
+        self.counts = {item.topic: item.msgcount for item in reader.connections}
         for item in reader.connections:
             self._register(item.msgtype, item.msgdef.data)
 
@@ -145,10 +149,10 @@ class BagReader:
             raise BagError(f'recording {self.path} must hold messages that can be read, got: '
                            + '; '.join(self.damage))
         self.topics = {raw.topic: raw.msgtype for raw in self._recovered}
-        self.count = len(self._recovered)
+        self.counts = collections.Counter(raw.topic for raw in self._recovered)
         for raw in self._recovered:
             self._register(raw.msgtype, raw.definition)
-        self._note(f'{self.path.name}: {self.count} messages could be read')
+        self._note(f'{self.path.name}: {len(self._recovered)} messages could be read')
 
     def _raw(self, topics: Collection[str]) -> Iterator[RawMessage]:
         if self._reader is None:

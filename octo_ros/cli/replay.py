@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from octo_ros.bags.episodes import TopicMap
     from octo_ros.bags.reader import BagReader
     from octo_ros.bags.replay import ReplayResult
-    from octo_ros.messages.runtime import Runtime
     from octo_ros.policy.control_loop import LoopParams
     from octo_ros.policy.profile import RobotProfile
 
@@ -69,7 +68,11 @@ def run(args: argparse.Namespace) -> int:
 
     profile = load_profile(args.robot)
     loop = _loop(args, profile)
+    cameras = _pairs('--camera', args.camera)
     with BagReader(args.bag) as bag:
+        for topic in (*cameras.values(), args.proprio, args.pose, args.joints, args.action_topic):
+            if topic:  # before the checkpoint is loaded, which takes long
+                bag.require(topic)
         replay = _live if args.live else _offline
         result = replay(args, bag, profile, loop)
         folder = args.out or Path('octo_replay') / bag.path.stem
@@ -85,6 +88,11 @@ def _loop(args: argparse.Namespace, profile: 'RobotProfile') -> 'LoopParams':
         'execute_steps': args.execute_steps}, source='octo-ros replay')
 
 
+def _goals(args: argparse.Namespace) -> dict[str, types.SimpleNamespace]:
+    return {_full_key(key): _read_image(Path(file))
+            for key, file in _pairs('--goal', args.goal).items()}
+
+
 def _offline(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile',
              loop: 'LoopParams') -> 'ReplayResult':
     from octo_ros.bags.replay import OfflineReplay
@@ -92,7 +100,11 @@ def _offline(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile'
     from octo_ros.messages.runtime import Runtime
     from octo_ros.policy.policy import OctoPolicy
     from octo_ros.policy.policy import PolicyParams
+    from octo_ros.policy.text import check_instruction
 
+    goals = _goals(args)
+    if args.instruction is not None:
+        check_instruction(args.instruction)
     policy = OctoPolicy.load(from_flat(PolicyParams, {
         'checkpoint': args.checkpoint, 'checkpoint_step': args.step, 'seed': args.seed,
         'vocabulary': args.vocabulary, 'statistics_key': profile.statistics_key,
@@ -101,11 +113,14 @@ def _offline(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile'
     runtime = Runtime(policy, loop, profile, image_keys=topics.image_keys,
                       proprio=bool(args.proprio))
     runtime.prepare()
-    fixed_task = _set_task(runtime, args)
-    with _progress(bag) as advance:
+    for key, image in goals.items():
+        runtime.set_goal(key, image)
+    if args.instruction is not None:
+        runtime.set_instruction(args.instruction)
+    with _progress(bag, topics) as advance:
         replay = OfflineReplay(
             runtime, topics, names=profile.action.names, step_ns=loop.step_ns,
-            fixed_task=fixed_task, on_message=advance)
+            fixed_task=not runtime.task.empty, on_message=advance)
         result = replay.run(bag.messages(topics.topics))
     require_actions(result)
     return result
@@ -124,7 +139,7 @@ def _live(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile',
     keys = [_full_key(key) for key in _pairs('--camera', args.camera)]
     keys += [part for part in named if part.startswith('image_')]
     topics = _topics(args, bag, keys)
-    with _progress(bag) as advance:
+    with _progress(bag, topics) as advance:
         chunks = run_live(
             args.bag, cameras={key: topic for topic, key in topics.streams.items()
                                if key in topics.image_keys},
@@ -143,15 +158,6 @@ def _live(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile',
         step_ns=loop.step_ns, task=args.instruction)
     require_actions(result)
     return result
-
-
-def _set_task(runtime: 'Runtime', args: argparse.Namespace) -> bool:
-    """Sets what the command line says of the task; True when it says something."""
-    for key, file in _pairs('--goal', args.goal).items():
-        runtime.set_goal(_full_key(key), _read_image(Path(file)))
-    if args.instruction is not None:
-        runtime.set_instruction(args.instruction)
-    return bool(args.goal) or args.instruction is not None
 
 
 def _read_image(path: Path) -> types.SimpleNamespace:
@@ -190,13 +196,14 @@ def _topics(args: argparse.Namespace, bag: 'BagReader', image_keys: Sequence[str
 
 
 @contextlib.contextmanager
-def _progress(bag: 'BagReader') -> Iterator[Callable[[], None]]:
+def _progress(bag: 'BagReader', topics: 'TopicMap') -> Iterator[Callable[[], None]]:
     """Shows a bar over the messages of a recording on a terminal's standard error."""
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task(f'replaying {bag.path.stem}', total=bag.count or None)
+        total = sum(bag.counts.get(topic, 0) for topic in topics.topics)
+        bar = progress.add_task(f'replaying {bag.path.stem}', total=total or None)
         yield lambda: progress.advance(bar)
 
 
