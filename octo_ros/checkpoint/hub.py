@@ -70,7 +70,7 @@ def download(source: HubPath, step: int | None = None) -> Path:
 
 
 def vocabulary_repo(tokenizer_name: str) -> str | None:
-    """Returns the repository that holds a tokenizer's vocabulary; None for a bare, unknown name."""
+    """Returns the repository with a tokenizer's vocabulary; None for a bare, unknown name."""
     return _TOKENIZER_REPOS.get(
         tokenizer_name, tokenizer_name if tokenizer_name.count('/') == 1 else None)
 

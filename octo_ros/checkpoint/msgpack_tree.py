@@ -71,7 +71,8 @@ def read_tree(path: Path, place: Place = np.asarray) -> Tree:
             end = unpacker.tell()
     except OSError as error:
         raise CheckpointError(
-            f'{path}: cannot be read ({error.strerror}); give the folder of a checkpoint') from error
+            f'{path}: cannot be read ({error.strerror}); copy or download the checkpoint again'
+        ) from error
     except msgpack.OutOfData as error:
         raise CheckpointError(
             f'{path}: must hold one whole msgpack tree, got {size} bytes that break off after '

@@ -1,9 +1,9 @@
 """What goes into the model: tasks built from goals and texts, and shapes held to the example."""
 
-import logging
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
+from collections.abc import Set
 from typing import Any
 
 import flax.traverse_util
@@ -21,8 +21,6 @@ from octo_ros.policy.text import check_instruction
 _MASKS = 'pad_mask_dict'
 # Entries of a training batch that the model does not need to run.
 _BOOKKEEPING = {'timestep', 'task_completed', 'timestep_pad_mask'}
-
-_log = logging.getLogger('octo_ros.policy')
 
 
 def create_tasks(
@@ -70,7 +68,7 @@ def check_observations(example: Mapping[str, Any], observations: Mapping[str, An
     Raises:
         ObservationError: a shape after the first two axes differs from the example's.
     """
-    return _check(example, observations, 2, 'observation', ObservationError)
+    return _check(example, observations, 2, 'observation', ObservationError, {*example})
 
 
 def check_tasks(example: Mapping[str, Any], tasks: Mapping[str, Any]) -> list[str]:
@@ -79,11 +77,13 @@ def check_tasks(example: Mapping[str, Any], tasks: Mapping[str, Any]) -> list[st
         # Embeddings may stand for token ids.
         tasks = {key: value for key, value in tasks.items() if key != LANGUAGE_KEY}
         example = {key: value for key, value in example.items() if key != LANGUAGE_KEY}
-    return _check(example, tasks, 1, 'task', TaskError)
+    # The model itself says what it puts in place of goals that are missing.
+    expected = {key for key in example if key == LANGUAGE_KEY}
+    return _check(example, tasks, 1, 'task', TaskError, expected)
 
 
 def _check(example: Mapping[str, Any], given: Mapping[str, Any], leading: int, what: str,
-           error: Callable[[str], OctoError]) -> list[str]:
+           error: Callable[[str], OctoError], expected: Set[str]) -> list[str]:
     wanted_leaves = flax.traverse_util.flatten_dict(example, sep='/')
     given_leaves = flax.traverse_util.flatten_dict(given, sep='/')
     for path in wanted_leaves.keys() & given_leaves.keys():
@@ -96,7 +96,7 @@ def _check(example: Mapping[str, Any], given: Mapping[str, Any], leading: int, w
                 f'as in the example batch of the checkpoint, got {shape}; '
                 'resize it, or add the missing axes')
     ignored = {_MASKS, *_BOOKKEEPING}
-    missing = sorted(example.keys() - given.keys() - ignored)
+    missing = sorted(expected - given.keys() - ignored)
     unknown = sorted(given.keys() - example.keys() - ignored)
     messages = []
     if missing:

@@ -136,7 +136,7 @@ class OctoModel:
         """
         module = build_module(config['model'], params_shapes=params_shapes)
         key = jax.random.key(0) if rng is None else rng
-        params = jax.jit(functools.partial(_init, module))(key, example_batch)
+        params = _init_compiled(module, key, example_batch)
         return cls(
             module, params, config, example_batch, text_processor=text_processor,
             dataset_statistics=dataset_statistics)
@@ -301,6 +301,19 @@ class OctoModel:
             mask = observations['timestep_pad_mask']
         return jnp.asarray(mask).astype(bool)
 
+    def _active_dimensions(
+        self, head: str, statistics: Mapping[str, Any] | None, kind: str,
+    ) -> int | None:
+        """Returns how many dimensions the robot has, or None when it has all of the head's.
+
+        None in the common case, so that raw and un-normalised actions share one compilation.
+        """
+        if statistics is None:
+            return None
+        count = action_size(statistics, kind)
+        found = self.module.heads.get(head)
+        return count if found is not None and count < found.action_dim else None
+
     def _head_options(
         self, head: str, argmax: bool | None, temperature: float | None,
     ) -> dict[str, Any]:
@@ -321,6 +334,10 @@ def _init(module: OctoModule, key: PRNGKeyArray, batch: Data) -> dict[str, Any]:
         first = next(iter(jax.tree.leaves(observations)))
         mask = np.ones(first.shape[:2], bool)
     return module.init(key, observations, batch['task'], mask)['params']
+
+
+# Compiled, because the weights alone are wanted and XLA then drops the forward pass.
+_init_compiled = jax.jit(_init, static_argnums=0)
 
 
 def _rngs(rng: PRNGKeyArray | None) -> dict[str, PRNGKeyArray]:

@@ -157,8 +157,8 @@ class TextProcessor:
                 len(tokens), self.max_length - 1, kept)
         if self._size is not None and max(tokens, default=0) >= self._size:
             raise TaskError(
-                f"{self.vocabulary_file()}: must be the vocabulary that the checkpoint was trained "
-                f"with ({self._size} ids), but it gives id {max(tokens)} in "
+                f'{self.vocabulary_file()}: must be the vocabulary that the checkpoint was '
+                f'trained with ({self._size} ids), but it gives id {max(tokens)} in '
                 f"{text[:_LONGEST_QUOTE]!r}; put the checkpoint's own {VOCABULARY_FILE} beside "
                 "config.json, or set 'vocabulary' to it")
         return tokens

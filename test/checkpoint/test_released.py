@@ -85,7 +85,7 @@ def test_a_missing_folder_is_named(tmp_path):
 
 
 def test_a_name_that_looks_like_a_repository_is_told_how_to_write_it():
-    with pytest.raises(CheckpointError, match='is written hf://rail-berkeley/octo-small-1.5'):
+    with pytest.raises(CheckpointError, match=r'is written hf://rail-berkeley/octo-small-1.5'):
         load('rail-berkeley/octo-small-1.5')
 
 
@@ -115,7 +115,7 @@ def test_damaged_json_is_named_with_the_place(small_checkpoint, name):
 
 def test_json_in_another_encoding_is_refused(small_checkpoint):
     (small_checkpoint / 'config.json').write_bytes(b'\xff\xfe{\x00')
-    with pytest.raises(CheckpointError, match='/config.json: must be JSON'):
+    with pytest.raises(CheckpointError, match=r'/config.json: must be JSON'):
         load(small_checkpoint)
 
 
@@ -146,7 +146,7 @@ def test_a_batch_without_its_entries_is_refused(small_checkpoint):
 def test_a_checkpoint_without_a_step_lists_what_is_there(small_checkpoint):
     shutil.rmtree(small_checkpoint / '7')
     (small_checkpoint / '8.orbax-checkpoint-tmp-1').mkdir()
-    with pytest.raises(CheckpointError, match='found 8.orbax-checkpoint-tmp-1, config.json'):
+    with pytest.raises(CheckpointError, match=r'found 8.orbax-checkpoint-tmp-1, config.json'):
         load(small_checkpoint)
 
 
@@ -159,14 +159,14 @@ def test_a_step_that_is_not_there_lists_those_that_are(small_checkpoint, save_sm
 def test_a_step_without_parameters_lists_what_is_there(small_checkpoint):
     (small_checkpoint / '7/default/checkpoint').rename(small_checkpoint / '7/default/other')
     (small_checkpoint / '7/default/_METADATA').unlink()
-    with pytest.raises(CheckpointError, match='/7: must hold default/checkpoint .*found default'):
+    with pytest.raises(CheckpointError, match=r'/7: must hold default/checkpoint .*found default'):
         load(small_checkpoint)
 
 
 def test_a_truncated_parameter_file_is_named(small_checkpoint):
     file = small_checkpoint / '7/default/checkpoint'
     file.write_bytes(file.read_bytes()[:-5])
-    with pytest.raises(CheckpointError, match='/7/default/checkpoint: .* truncated'):
+    with pytest.raises(CheckpointError, match=r'/7/default/checkpoint: .* truncated'):
         load(small_checkpoint)
 
 
