@@ -56,12 +56,12 @@ TRAIN = [
 TEST = [
     'hypothesis>=6.100',
     'import-linter>=2.0',
-    'mypy>=1.15',
+    'mypy>=2.4,<2.5',
     'pytest>=8.0',
     'pytest-timeout>=2.3',
     'pytest-xdist>=3.5',
     'rosbags-image>=0.10.0',
-    'ruff>=0.11',
+    'ruff>=0.17,<0.18',
     'scipy>=1.11',
     'setuptools>=70.1',
 ]

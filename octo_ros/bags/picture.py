@@ -48,7 +48,9 @@ def draw(picture: Picture, path: Path) -> None:
     rows = math.ceil(len(picture.names) / columns)
     figure = Figure(figsize=(WIDTH_IN, 1.0 + STRIP_IN + rows * PANEL_IN), layout='constrained')
     figure.suptitle(picture.title, fontsize=13, fontweight='bold')
-    top, bottom = figure.subfigures(2, 1, height_ratios=[STRIP_IN, rows * PANEL_IN + 0.35])
+    parts = figure.subfigures(2, 1, squeeze=False,
+                              height_ratios=[STRIP_IN, rows * PANEL_IN + 0.35])
+    top, bottom = parts[:, 0]
     _draw_strip(top.subplots(1, MOST_IMAGES), picture)
     panels = bottom.subplots(rows, columns, sharex=True, squeeze=False)
     for dimension, axes in enumerate(panels.T.flat):
@@ -86,9 +88,8 @@ def _draw_dimension(axes: Axes, picture: Picture, dimension: int) -> None:
         axes.step(times[:done + 1], curve[:done + 1], where='post', color=EXECUTED, linewidth=1.5,
                   label='executed part' if index == 0 else None)
     if picture.recorded is not None:
-        times, actions = picture.recorded
-        axes.plot(times, actions[:, dimension], color=RECORDED, linewidth=1.0, linestyle='--',
-                  label='recorded')
+        axes.plot(picture.recorded[0], picture.recorded[1][:, dimension],
+                  color=RECORDED, linewidth=1.0, linestyle='--', label='recorded')
     axes.set_ylabel(picture.names[dimension], fontsize=8, rotation=0, ha='right', va='center')
     axes.tick_params(labelsize=7)
     axes.grid(alpha=0.25, linewidth=0.5)

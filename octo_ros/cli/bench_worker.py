@@ -48,7 +48,8 @@ def measure(call: Callable[[], Any], *, repeats: int, limit_s: float) -> dict[st
         `runs`, `median_ms`, `p95_ms`, `p99_ms`.
     """
     jax.block_until_ready(call())
-    begin, latencies_s = time.perf_counter(), []
+    begin = time.perf_counter()
+    latencies_s: list[float] = []
     while len(latencies_s) < repeats and (
             len(latencies_s) < FEWEST or time.perf_counter() - begin < limit_s):
         start = time.perf_counter()

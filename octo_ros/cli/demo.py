@@ -4,6 +4,7 @@ import argparse
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from octo_ros.errors import OctoError
@@ -90,21 +91,21 @@ def summary(result: 'DemoResult') -> str:
 
 def draw(result: 'DemoResult', path: Path, *, recording: Path, title: str, note: str) -> None:
     """Draws camera strip, predicted curves and the actions of the recording."""
-    import cv2
     import numpy as np
 
     from octo_ros.bags.picture import Picture
     from octo_ros.bags.picture import draw as draw_picture
     from octo_ros.bags.reader import BagReader
+    from octo_ros.messages.conversions import decode_image
     from octo_ros.policy.profile import load_profile
     start_s = min(stamp_s for stamp_s, _ in result.frames)
     step_s = load_profile(ROBOT).step_s
     steps = np.diff([chunk.stamp_s for chunk in result.chunks]) / step_s
-    frames = [(stamp_s - start_s,
-               cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)[..., ::-1])
+    frames = [(stamp_s - start_s, decode_image(SimpleNamespace(format='jpeg', data=jpeg)))
               for stamp_s, jpeg in result.frames]
     with BagReader(recording) as bag:
-        recorded = [(item.log_ns * 1e-9, item.message.position) for item in bag.messages([ACTIONS])]
+        recorded = [(item.log_ns * 1e-9, item.message.position)
+                    for item in bag.messages([ACTIONS])]
     begin_s = recorded[0][0]
     draw_picture(Picture(
         title=title, note=note, names=result.names, step_s=step_s,

@@ -128,7 +128,7 @@ def _layout(model: 'OctoModel', window: int) -> 'SequenceLayout':
     observations = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct((1, window, *leaf.shape[2:]), leaf.dtype),
         dict(model.example_batch['observation']))
-    mask = jax.ShapeDtypeStruct((1, window), bool)
+    mask: Any = jax.ShapeDtypeStruct((1, window), bool)
     return model.module.layout(observations, model.example_batch['task'], mask)
 
 

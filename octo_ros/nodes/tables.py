@@ -1,0 +1,96 @@
+"""The tables of the README: what the controller listens to, publishes, offers and can be told.
+
+`python -m octo_ros.nodes.tables README.md` writes them into the README between their markers. The
+parameters come from the schema; that the topics are those of the running node is tested.
+"""
+
+import re
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from octo_ros.nodes import parameters
+from octo_ros.nodes import schema
+
+
+class Row(NamedTuple):
+    """One topic or service; `KEY` stands for each observation key of the checkpoint."""
+
+    name: str
+    type: str
+    meaning: str
+
+
+INPUTS = (
+    Row('image_KEY', 'sensor_msgs/msg/Image or CompressedImage',
+        'Camera of the observation `image_KEY`; the parameter `transport` says which type.'),
+    Row('instruction', 'std_msgs/msg/String',
+        'The task in words, latched; can change at any time, an empty text takes it away.'),
+    Row('goal/image_KEY', 'sensor_msgs/msg/Image or CompressedImage',
+        'Goal image of that key, any size; can change at any time.'),
+    Row('proprio', 'sensor_msgs/msg/JointState',
+        'Proprioception, where the checkpoint takes it and the parameter `proprio` is set.'),
+    Row('measured_pose', 'geometry_msgs/msg/PoseStamped',
+        'Pose of the end effector, for profiles that command poses.'),
+    Row('measured_joints', 'sensor_msgs/msg/JointState',
+        'Positions of the joints, for joint-space profiles.'),
+    Row('emergency_stop', 'std_msgs/msg/Bool',
+        'Latched. True: stop now, and stay stopped until it is false and `~/arm` was called.'),
+)
+OUTPUTS = (
+    Row('~/action_chunk', 'trajectory_msgs/msg/JointTrajectory',
+        'Every chunk, un-normalised: header.stamp is the stamp of the observation, joint_names '
+        'the names of the action dimensions, time_from_start k steps.'),
+    Row('~/command/twist', 'geometry_msgs/msg/TwistStamped',
+        'Profile `twist`: speed = delta / step, repeated at `command_rate_hz`.'),
+    Row('~/command/pose', 'geometry_msgs/msg/PoseStamped',
+        'Profile `pose`: deltas added to the previous target or to the measured pose.'),
+    Row('~/command/joint_trajectory', 'trajectory_msgs/msg/JointTrajectory',
+        'Profile `joint_trajectory`: the joints of the whole chunk.'),
+    Row('~/command/multi_array', 'std_msgs/msg/Float64MultiArray',
+        'Profile `multi_array`: the numbers of the step, for forward controllers.'),
+    Row('~/command/gripper', 'std_msgs/msg/Float64MultiArray',
+        'Opening of each gripper, 1 open and 0 closed unless the profile says otherwise.'),
+    Row('/diagnostics', 'diagnostic_msgs/msg/DiagnosticArray',
+        'State, reason for holding, rate, age and losses of each stream, latency by stage.'),
+)
+SERVICES = (
+    Row('~/arm', 'std_srvs/srv/SetBool', 'Lets commands out, or holds them back.'),
+    Row('~/capture_goal', 'std_srvs/srv/Trigger', "Takes this moment's views as goal images."),
+    Row('~/clear_task', 'std_srvs/srv/Trigger', 'Takes instruction and goals away.'),
+    Row('~/reset', 'std_srvs/srv/Trigger', 'Forgets history, chunks and targets.'),
+)
+
+
+def tables() -> dict[str, str]:
+    """Returns the Markdown of each table by the name of its marker."""
+    rows = {'inputs': INPUTS, 'outputs': OUTPUTS, 'services': SERVICES}
+    heads = {'inputs': 'topic', 'outputs': 'topic', 'services': 'service'}
+    made = {name: _table(heads[name], entries) for name, entries in rows.items()}
+    lines = parameters.table(schema.ControllerParams).splitlines()
+    hidden = tuple(f'| `{name}` |' for name in schema.FROM_PROFILE)
+    shown = [line for line in lines if not line.startswith(hidden)]
+    profile = [line for line in shown if line.startswith('| `profile.')]
+    made['parameters'] = '\n'.join(line for line in shown if line not in profile) + '\n'
+    made['profile'] = '\n'.join([*shown[:2], *profile]) + '\n'
+    return made
+
+
+def fill(text: str) -> str:
+    """Returns a Markdown text with the tables between their markers brought up to date."""
+    for name, table in tables().items():
+        begin, end = f'<!-- {name} -->', f'<!-- end of {name} -->'
+        text = re.sub(f'{begin}.*?{end}', lambda _, t=f'{begin}\n{table}{end}': t,  # type: ignore
+                      text, flags=re.DOTALL)
+    return text
+
+
+def _table(head: str, rows: tuple[Row, ...]) -> str:
+    lines = [f'| {head} | type | meaning |', '|---|---|---|']
+    lines += [f'| `{row.name}` | {row.type} | {row.meaning} |' for row in rows]
+    return '\n'.join(lines) + '\n'
+
+
+if __name__ == '__main__':
+    readme = Path(sys.argv[1])
+    readme.write_text(fill(readme.read_text()))
