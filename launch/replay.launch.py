@@ -11,6 +11,7 @@ from launch.actions import OpaqueFunction
 from launch.actions import Shutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
+from launch.substitutions import PathJoinSubstitution
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
@@ -33,21 +34,18 @@ def generate_launch_description() -> LaunchDescription:
                               description="Topic of the recording's instruction."),
         DeclareLaunchArgument('namespace', default_value='',
                               description='Namespace of the controller.'),
-        OpaqueFunction(function=actions),
+        IncludeLaunchDescription(
+            PythonLaunchDescriptionSource(PathJoinSubstitution(
+                [FindPackageShare('octo_ros'), 'launch', 'octo.launch.py'])),
+            launch_arguments={'use_sim_time': LaunchConfiguration('clock')}.items()),
+        OpaqueFunction(function=player),
     ])
 
 
-def actions(context: LaunchContext) -> list:
-    """Returns controller and player for the arguments as they were given."""
-    def value(name: str) -> str:
-        return LaunchConfiguration(name).perform(context)
-
-    share = FindPackageShare('octo_ros').perform(context)
-    controller = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(f'{share}/launch/octo.launch.py'),
-        launch_arguments={'use_sim_time': value('clock')}.items())
-    namespace = value('namespace').strip('/')
-    player = Node(
+def player(context: LaunchContext) -> list:
+    """Returns the player, which waits for the controller and ends the launch."""
+    namespace = LaunchConfiguration('namespace').perform(context).strip('/')
+    return [Node(
         package='octo_ros', executable='image_player', name='image_player', output='screen',
         emulate_tty=True, on_exit=Shutdown(reason='the recording was played'),
         parameters=[{
@@ -57,5 +55,4 @@ def actions(context: LaunchContext) -> list:
             'clock': ParameterValue(LaunchConfiguration('clock'), value_type=bool),
             'wait_for': f'/{namespace}/octo_controller'.replace('//', '/'),
             'tail_s': 2.0,
-        }])
-    return [controller, player]
+        }])]

@@ -1,0 +1,147 @@
+"""`ros2 launch` really runs each launch file."""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+
+import pytest
+
+pytest.importorskip('ros2launch', reason='needs ros2 launch, which comes with a ROS 2 install')
+
+from octo_ros.assets import shipped_checkpoint
+from octo_ros.assets import shipped_recording
+
+DEADLINE_S = 60.0
+CAMERAS = ['primary:=/camera_primary/image_raw', 'wrist:=/camera_wrist/image_raw',
+           'transport:=compressed']
+
+
+class Launch:
+    """A running `ros2 launch` and what it has printed."""
+
+    def __init__(self, environment: dict[str, str], *words: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, '-c', 'import sys; from ros2cli.cli import main; sys.exit(main())',
+             'launch', 'octo_ros', *words],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            start_new_session=True)
+        self.output = ''
+        self._ended = False
+        self._grown = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        for line in self._process.stdout:
+            with self._grown:
+                self.output += re.sub(r'\x1b\[\d*m', '', line)
+                self._grown.notify_all()
+        with self._grown:
+            self._ended = True
+            self._grown.notify_all()
+
+    def wait_for(self, pattern: str) -> re.Match:
+        with self._grown:
+            self._grown.wait_for(
+                lambda: self._ended or re.search(pattern, self.output), DEADLINE_S)
+        found = re.search(pattern, self.output)
+        assert found, f'no {pattern!r} in:\n{self.output}'
+        return found
+
+    def wait(self) -> int:
+        code = self._process.wait(DEADLINE_S)
+        self._reader.join(DEADLINE_S)
+        return code
+
+    def interrupt(self) -> int:
+        self._process.send_signal(signal.SIGINT)
+        return self.wait()
+
+    def close(self) -> None:
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._reader.join(DEADLINE_S)
+        self._process.stdout.close()
+
+
+@pytest.fixture
+def launch(environment: dict[str, str]) -> Iterator[Callable[..., Launch]]:
+    started: list[Launch] = []
+
+    def start(*words: str, **variables: str) -> Launch:
+        started.append(Launch({**environment, **variables}, *words))
+        return started[-1]
+
+    yield start
+    for item in started:
+        item.close()
+
+
+def test_octo_maps_cameras_and_ends_cleanly_on_ctrl_c(launch) -> None:
+    running = launch(
+        'octo.launch.py', f'checkpoint:={shipped_checkpoint()}', 'robot:=widowx',
+        'namespace:=arm', 'instruction:=put the red block: now', *CAMERAS)
+    running.wait_for(r"\[arm.octo_controller\]: Configured for 'widowx': "
+                     'image_primary, image_wrist')
+    running.wait_for("Holding: .*'image_primary'")
+    assert running.interrupt() == 0
+    assert 'process has finished cleanly' in running.output
+    assert 'Traceback' not in running.output
+
+
+def test_octo_says_what_is_wrong_and_ends(launch) -> None:
+    running = launch('octo.launch.py', f'checkpoint:={shipped_checkpoint()}', 'robot:=widowy')
+    running.wait_for("got 'widowy' \\(did you mean 'widowx'\\?\\)")
+    running.wait_for('process has died')
+    running.wait()
+    assert 'Traceback' not in running.output
+
+
+def test_octo_takes_any_key_of_the_checkpoint_and_lists_those_it_has(launch) -> None:
+    running = launch('octo.launch.py', f'checkpoint:={shipped_checkpoint()}',
+                     'cameras:=sketch=/sketch')
+    running.wait_for(r"\(image_primary, image_wrist\), got 'image_sketch'")
+    running.wait()
+
+
+def test_replay_plays_a_recording_and_ends_by_itself(launch) -> None:
+    begin_s = time.monotonic()
+    running = launch(
+        'replay.launch.py', f'bag:={shipped_recording()}', f'checkpoint:={shipped_checkpoint()}',
+        'namespace:=/arm', 'rate:=2.0', *CAMERAS)
+    running.wait_for(r'\[image_player\]: Waiting for /arm/octo_controller')
+    running.wait_for(r'\[image_player\]: Playing')
+    running.wait_for(r'\[arm.octo_controller\]: Running')
+    assert running.wait() == 0
+    assert running.output.count('process has finished cleanly') == 2
+    assert time.monotonic() - begin_s < DEADLINE_S
+
+
+def test_the_arguments_are_described(environment) -> None:
+    for name in ('octo.launch.py', 'replay.launch.py'):
+        shown = subprocess.run(
+            [sys.executable, '-c', 'import sys; from ros2cli.cli import main; sys.exit(main())',
+             'launch', 'octo_ros', name, '--show-args'],
+            env=environment, capture_output=True, text=True, timeout=DEADLINE_S, check=True).stdout
+        for argument in ('checkpoint', 'primary', 'secondary', 'wrist', 'transport', 'robot',
+                         'instruction', 'namespace'):
+            assert f"'{argument}':" in shown
+
+
+def test_a_profile_of_the_user_is_left_alone(launch, tmp_path: pathlib.Path) -> None:
+    own = tmp_path / 'own.xml'
+    own.write_text('<?xml version="1.0"?><dds xmlns="http://www.eprosima.com"><profiles/></dds>')
+    running = launch(
+        'octo.launch.py', f'checkpoint:={shipped_checkpoint()}', 'autostart:=false',
+        FASTDDS_DEFAULT_PROFILES_FILE=str(own))
+    pid = running.wait_for(r'process started with pid \[(\d+)\]').group(1)
+    child = pathlib.Path(f'/proc/{pid}/environ').read_bytes().decode()
+    assert f'FASTDDS_DEFAULT_PROFILES_FILE={own}' in child
