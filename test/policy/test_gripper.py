@@ -1,6 +1,7 @@
 """Grippers: binary and sticky as in Octo's evaluation, relative as in SimplerEnv's."""
 
 import dataclasses
+import itertools
 
 import pytest
 from hypothesis import given
@@ -41,7 +42,7 @@ def test_a_sticky_gripper_flips_after_successive_opposite_readings_only() -> Non
 def test_a_sticky_gripper_never_flips_faster_than_its_count(values: list, count: int) -> None:
     commands = run(values, sticky_count=count)
     flips = [i for i in range(1, len(commands)) if commands[i] != commands[i - 1]]
-    assert all(later - earlier >= count for earlier, later in zip(flips, flips[1:], strict=False))
+    assert all(later - earlier >= count for earlier, later in itertools.pairwise(flips))
     assert set(commands) <= {0.0, 1.0}
 
 
