@@ -136,7 +136,8 @@ class OctoModel:
         """
         module = build_module(config['model'], params_shapes=params_shapes)
         key = jax.random.key(0) if rng is None else rng
-        params = _init_compiled(module, key, example_batch)
+        # Compiled, because the weights alone are wanted and XLA then drops the forward pass.
+        params = jax.jit(functools.partial(_init, module))(key, example_batch)
         return cls(
             module, params, config, example_batch, text_processor=text_processor,
             dataset_statistics=dataset_statistics)
@@ -334,10 +335,6 @@ def _init(module: OctoModule, key: PRNGKeyArray, batch: Data) -> dict[str, Any]:
         first = next(iter(jax.tree.leaves(observations)))
         mask = np.ones(first.shape[:2], bool)
     return module.init(key, observations, batch['task'], mask)['params']
-
-
-# Compiled, because the weights alone are wanted and XLA then drops the forward pass.
-_init_compiled = jax.jit(_init, static_argnums=0)
 
 
 def _rngs(rng: PRNGKeyArray | None) -> dict[str, PRNGKeyArray]:

@@ -90,7 +90,7 @@ def test_a_name_that_looks_like_a_repository_is_told_how_to_write_it():
 
 
 def test_a_revision_of_a_folder_is_refused(small_checkpoint):
-    with pytest.raises(CheckpointError, match="revision='main' must go with .* hub"):
+    with pytest.raises(CheckpointError, match=r"revision='main' must go with .* hub"):
         load(small_checkpoint, revision='main')
 
 
