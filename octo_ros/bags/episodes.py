@@ -1,6 +1,7 @@
 """What a recording holds for the policy: which topic is which camera, the action, the task."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -29,11 +30,13 @@ class TopicMap:
         streams: topic to the runtime's stream name (`image_primary`, `proprio`, ...).
         instruction: topic of the text task, or None.
         action: topic of the recorded action to compare with, or None.
+        action_guessed: nobody asked for that topic, so it may be left out if it does not fit.
     """
 
     streams: Mapping[str, str]
     instruction: str | None
     action: str | None
+    action_guessed: bool = False
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -55,7 +58,8 @@ def map_topics(bag: BagReader, image_keys: Sequence[str], *, cameras: Mapping[st
         bag: the recording.
         image_keys: the checkpoint's observation keys.
         cameras: key, with or without `image_`, to topic. When empty, topics that name a key are
-            taken, or the only camera for the checkpoint's first key.
+            taken (`/image_wrist`, `/camera_wrist/image_raw`), or the only camera for the
+            checkpoint's first key.
         others: further stream name to topic (`proprio`, `measured_pose`).
         instruction: topic of the text task; `/instruction` when None and there.
         action: topic of the recorded action; `/expert_action` or `/action` when None and there.
@@ -79,12 +83,13 @@ def map_topics(bag: BagReader, image_keys: Sequence[str], *, cameras: Mapping[st
         instruction = DEFAULT_INSTRUCTION_TOPIC
     elif instruction is not None:
         _require(bag, instruction, ('std_msgs/msg/String',))
+    guessed = action is None
     if action is None:
         action = next((t for t in DEFAULT_ACTION_TOPICS if bag.topics.get(t) in ACTION_TYPES),
                       None)
     else:
         _require(bag, action, ACTION_TYPES)
-    return TopicMap(streams, instruction, action)
+    return TopicMap(streams, instruction, action, guessed)
 
 
 def decode_action(message: Any, names: Sequence[str]) -> Float[np.ndarray, 'ad']:
@@ -131,7 +136,9 @@ def _guess_cameras(bag: BagReader, image_keys: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for key in image_keys:
         named = [topic for topic in topics if key in topic.split('/')]
-        if named:
+        word = key.removeprefix('image_')
+        named = named or [topic for topic in topics if word in re.split('[/_]', topic)]
+        if len(named) == 1:
             found[named[0]] = key
     if not found and len(topics) == 1:
         found = {topics[0]: image_keys[0]}

@@ -7,6 +7,7 @@ no time. So one recording, checkpoint and seed give the same numbers to the bit.
 
 import dataclasses
 import itertools
+import logging
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from octo_ros.messages.inference import AcceptedChunk
 from octo_ros.messages.postprocess import Command
 from octo_ros.messages.runtime import Runtime
 
+_LOG = logging.getLogger('octo_ros.bags')
 # MoveIt Servo stops when commands come slower, so no control timer should be.
 _SLOWEST_TIMER_HZ = 20
 _MOST_VIEWS = 64
@@ -84,6 +86,7 @@ class _Gathering:
         self._names = tuple(names)
         self._step_ns = step_ns
         self._camera = next(t for t, name in topics.streams.items() if name == reference)
+        self._misfit = False
         self._view_stride = 1
         self._seen_views = 0
 
@@ -91,9 +94,7 @@ class _Gathering:
         """Keeps a recorded action, and now and then a view."""
         self.result.start_ns = self.result.start_ns or message.log_ns
         if message.topic == self._topics.action:
-            action = decode_action(message.message, self._names)
-            stamp_ns = action_stamp_ns(message.message, message.log_ns)
-            self.result.recorded.append((stamp_ns, action))
+            self._keep_action(message)
         elif message.topic == self._camera:
             self._keep_view(message)
 
@@ -108,6 +109,20 @@ class _Gathering:
                     step, recorded=recorded[nearest][1])
         self.result.task = task
         return self.result
+
+    def _keep_action(self, message: BagMessage) -> None:
+        if self._misfit:
+            return
+        try:
+            action = decode_action(message.message, self._names)
+        except BagError as error:
+            if not self._topics.action_guessed:
+                raise
+            self._misfit = True
+            _LOG.warning("'%s' is not compared with: %s", message.topic, error)
+            return
+        stamp_ns = action_stamp_ns(message.message, message.log_ns)
+        self.result.recorded.append((stamp_ns, action))
 
     def _keep_view(self, message: BagMessage) -> None:
         """Keeps a bounded number of views, evenly spread over what has come so far."""

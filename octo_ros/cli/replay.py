@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from octo_ros.policy.profile import RobotProfile
 
 FAILED = 1
+USUAL_KEYS = ('image_primary', 'image_secondary', 'image_wrist')
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -136,8 +137,8 @@ def _live(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile',
         raise ParameterError("'--goal' must be left out with --live; set goals offline")
     # The node knows its checkpoint and refuses other keys; the model is not loaded twice.
     named = [part for topic in bag.topics for part in topic.split('/')]
-    keys = [_full_key(key) for key in _pairs('--camera', args.camera)]
-    keys += [part for part in named if part.startswith('image_')]
+    keys = [_full_key(key) for key in _pairs('--camera', args.camera)] or [
+        *USUAL_KEYS, *(part for part in named if part.startswith('image_'))]
     topics = _topics(args, bag, keys)
     with _progress(bag, topics) as advance:
         chunks = run_live(

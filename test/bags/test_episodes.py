@@ -27,6 +27,7 @@ def test_cameras_are_mapped_by_key_with_or_without_prefix(bag, key):
     assert topics.streams == {'/cam/front': 'image_primary'}
     assert topics.image_keys == ('image_primary',)
     assert (topics.instruction, topics.action) == ('/instruction', '/expert_action')
+    assert topics.action_guessed
     assert set(topics.topics) == {'/cam/front', '/instruction', '/expert_action'}
 
 
@@ -39,6 +40,16 @@ def test_cameras_are_guessed_from_the_names_of_topics(record):
         topics = map_topics(bag, KEYS, cameras={})
     assert topics.streams == {
         '/image_primary': 'image_primary', '/robot/image_wrist/compressed': 'image_wrist'}
+
+
+def test_cameras_are_guessed_from_words_in_the_names_of_topics(record):
+    recording = record()
+    for topic in ('/camera_wrist/image_raw', '/primary/left', '/primary/right'):
+        recording.image(topic, 0, 0)
+    recording.close()
+    with BagReader(recording.path) as bag:
+        topics = map_topics(bag, KEYS, cameras={})
+    assert topics.streams == {'/camera_wrist/image_raw': 'image_wrist'}  # primary is unclear
 
 
 def test_only_camera_is_the_first_key(record):

@@ -29,9 +29,10 @@ NAMES = RobotProfile().action.names
 START_NS = 1_700_000_000_000_000_000
 
 
-def _replay(path, policy, loop, *, cameras=None, instruction=None, prepare=True):
+def _replay(path, policy, loop, *, cameras=None, instruction=None, prepare=True, action=None):
     with BagReader(path) as bag:
-        topics = map_topics(bag, tuple(policy.spec.image_sizes), cameras=cameras or CAMERAS)
+        topics = map_topics(bag, tuple(policy.spec.image_sizes), cameras=cameras or CAMERAS,
+                            action=action)
         runtime = Runtime(policy, loop, RobotProfile(), image_keys=topics.image_keys)
         if prepare:
             runtime.prepare()
@@ -108,6 +109,21 @@ def test_recording_without_the_reference_camera_is_refused(record, policy, loop)
         replay = OfflineReplay(runtime, topics, names=NAMES, step_ns=loop.step_ns)
         with pytest.raises(BagError, match="images for 'image_primary', got none"):
             replay.run(bag.messages(['/instruction']))
+
+
+def test_recorded_action_that_does_not_fit_matters_only_if_asked_for(record, policy, loop, caplog):
+    recording = record()
+    recording.text('/instruction', 0.0, 'wave')
+    for time_s in (0.1, 0.3):
+        recording.image('/cam/front', time_s, 0)
+        recording.action('/action', time_s, [1.0, 2.0])
+    recording.close()
+    cameras = {'primary': '/cam/front'}
+    result = _replay(recording.path, policy, loop, cameras=cameras)
+    assert [step.recorded for step in result.steps] == [None, None]
+    assert caplog.text.count("'/action' is not compared with") == 1
+    with pytest.raises(BagError, match='must hold the 7 numbers'):
+        _replay(recording.path, policy, loop, cameras=cameras, action='/action')
 
 
 def test_late_pictures_are_used_when_they_come(record, policy, loop):
