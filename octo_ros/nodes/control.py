@@ -16,7 +16,8 @@ from octo_ros.nodes.latency import LatencyWindow
 from octo_ros.nodes.publishers import Outputs
 from octo_ros.nodes.worker import Worker
 
-NO_CLOCK = 'the time is 0: with use_sim_time, something must publish /clock'
+NO_CLOCK = 'the time stands still: with use_sim_time, something must publish /clock'
+_STALLED_S = 1.0
 # The stop behaviour is repeated that long: a controller that just started may miss one message.
 _STOP_S = 1.0
 _LOG_INTERVAL_S = 1.0
@@ -42,9 +43,17 @@ class Control:
         self._stop_until_s = 0.0
         self._moving = False
         self._logged: tuple[str | None, float] = (None, 0.0)
-        self.hold_reason = 'not active'
+        self._reason = 'not active'
+        self._ticked_s = 0.0
         self.latencies = LatencyWindow()
         self.chunks = 0
+
+    @property
+    def hold_reason(self) -> str:
+        """Why no command goes out, '' when one does. The timer cannot say that it stands still."""
+        if self._active and time.monotonic() - self._ticked_s > _STALLED_S:
+            return NO_CLOCK
+        return self._reason
 
     def activate(self) -> None:
         """Starts from a clean slate."""
@@ -53,6 +62,8 @@ class Control:
         self._worker = Worker(self._infer, self._on_worker_error)
         with self._lock:
             self._active = True
+            self._reason = 'starting'
+            self._ticked_s = time.monotonic()
 
     def deactivate(self) -> None:
         """Stops the robot, then the worker."""
@@ -63,7 +74,7 @@ class Control:
             if was_active and (self._moving or time.monotonic() < self._stop_until_s):
                 self._publish_stop()
             self._moving = False
-            self.hold_reason = 'not active'
+            self._reason = 'not active'
         if self._worker is not None and not self._worker.stop(_WORKER_TIMEOUT_S):
             self._logger.warning('An inference is still running; its result will be dropped')
         self._worker = None
@@ -84,6 +95,7 @@ class Control:
         with self._lock:
             if not self._active:
                 return
+            self._ticked_s = time.monotonic()
             now_ns = self._now_ns()
             if now_ns == 0:
                 self._hold(NO_CLOCK)
@@ -100,7 +112,7 @@ class Control:
             self._outputs.publish(self._messages.command(output.command), commands=True)
 
     def _go(self) -> None:
-        self.hold_reason = ''
+        self._reason = ''
         self._moving = True
         self._log_reason('')
 
@@ -110,7 +122,7 @@ class Control:
             self._stop_until_s = time.monotonic() + _STOP_S
         if time.monotonic() < self._stop_until_s:
             self._publish_stop()
-        self.hold_reason = reason
+        self._reason = reason
         self._log_reason(reason)
 
     def _publish_stop(self) -> None:

@@ -1,0 +1,105 @@
+"""The camera player, on the recording that ships with the package."""
+
+import threading
+
+import pytest
+from rclpy.parameter import Parameter
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CompressedImage
+
+from octo_ros.assets import shipped_recording
+from octo_ros.bags.reader import BagReader
+from octo_ros.errors import OctoError
+from octo_ros.nodes.image_player import ImagePlayer
+from octo_ros.nodes.spin import Spinner
+
+CAMERA = '/camera_primary/image_raw/compressed'
+NS = 1_000_000_000
+
+
+def stamp_ns(message) -> int:
+    return message.header.stamp.sec * NS + message.header.stamp.nanosec
+
+
+@pytest.fixture
+def make_player(ros):
+    """Starts players in threads of their own; the value is the event that ends them."""
+    running = []
+
+    def make(**values) -> threading.Event:
+        values = {'bag': str(shipped_recording()), 'rate': 20.0, **values}
+        node = ImagePlayer(context=ros.context, parameter_overrides=[
+            Parameter(name, value=value) for name, value in values.items()])
+        spinner, stopping = Spinner(node), threading.Event()
+        thread = threading.Thread(target=node.start, args=(stopping,))
+        thread.start()
+        running.append((node, spinner, stopping, thread))
+        return stopping
+
+    yield make
+    for node, spinner, stopping, thread in running:
+        stopping.set()
+        thread.join(10.0)
+        spinner.stop()
+        node.destroy_node()
+
+
+@pytest.fixture(scope='module')
+def recorded() -> list[int]:
+    """Stamps of the camera in the recording [ns]."""
+    with BagReader(shipped_recording()) as bag:
+        return [stamp_ns(item.message) for item in bag.messages([CAMERA])]
+
+
+def test_waits_for_a_listener_and_plays_every_image_with_fresh_stamps(
+        ros, make_player, recorded) -> None:
+    ended = make_player()
+    before_ns = ros.node.get_clock().now().nanoseconds
+    images = ros.collect(CompressedImage, CAMERA)
+    ros.wait_until(ended.is_set, 'the end of the recording')
+    ros.wait_until(lambda: len(images) == len(recorded), 'every image')
+    stamps = [stamp_ns(image) for image in images]
+    assert stamps == sorted(stamps)
+    assert stamps[0] >= before_ns
+
+
+def test_with_a_clock_the_recorded_stamps_stay_and_the_clock_runs_along(
+        ros, make_player, recorded) -> None:
+    clock = []
+    ros.node.create_subscription(
+        Clock, '/clock', lambda message: clock.append(message.clock.sec * NS
+                                                      + message.clock.nanosec), 100)
+    ended = make_player(clock=True, tail_s=0.05, topics=[CAMERA])
+    images = ros.collect(CompressedImage, CAMERA)
+    ros.wait_until(ended.is_set, 'the end of the recording')
+    ros.wait_until(lambda: len(images) == len(recorded), 'every image')
+    assert [stamp_ns(image) for image in images] == recorded
+    assert clock == sorted(clock)
+    assert clock[-1] >= recorded[-1]
+
+
+def test_a_loop_starts_over_and_the_clock_jumps_back(ros, make_player, recorded) -> None:
+    ended = make_player(clock=True, loop=True, rate=50.0)
+    images = ros.collect(CompressedImage, CAMERA)
+    ros.wait_until(lambda: len(images) > 2 * len(recorded), 'the third round')
+    assert not ended.is_set()
+    stamps = [stamp_ns(image) for image in images]
+    assert stamps.count(recorded[1]) >= 2
+
+
+@pytest.mark.parametrize(('values', 'words'), [
+    ({'topics': ['/camera_primry/image_raw/compressed']}, 'did you mean'),
+    ({'topics': ['/instruction']}, 'must have a camera'),
+    ({'rate': 0.0}, "'rate' must be > 0.0"),
+    ({'lop': True}, "did you mean 'loop'"),
+    ({'bag': '/no/such/bag'}, 'must exist'),
+])
+def test_wrong_parameters_are_named(ros, values, words) -> None:
+    node = ImagePlayer(context=ros.context, parameter_overrides=[
+        Parameter(name, value=value)
+        for name, value in {'bag': str(shipped_recording()), **values}.items()])
+    with pytest.raises(OctoError, match=words):
+        node.start(threading.Event())
+    node.destroy_node()
+
+
