@@ -85,7 +85,8 @@ def _draw_dimension(axes: Axes, picture: Picture, dimension: int) -> None:
         curve = np.append(actions[:, dimension], actions[-1, dimension])
         axes.step(times, curve, where='post', color=PREDICTED, linewidth=0.8,
                   label='predicted chunk' if index == 0 else None)
-        axes.step(times[:done + 1], curve[:done + 1], where='post', color=EXECUTED, linewidth=1.5,
+        strong = np.append(curve[:done], curve[done - 1])  # ends level, not at the next value
+        axes.step(times[:done + 1], strong, where='post', color=EXECUTED, linewidth=1.5,
                   label='executed part' if index == 0 else None)
     if picture.recorded is not None:
         axes.plot(picture.recorded[0], picture.recorded[1][:, dimension],
