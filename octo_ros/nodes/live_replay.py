@@ -62,6 +62,7 @@ def run_live(bag_path: Path, *, cameras: Mapping[str, str], others: Mapping[str,
               'transport': _transport(bag_path, cameras)}
     if instruction is not None:
         values['instruction'] = instruction
+    before = dict(os.environ)
     # The player of this process lives in the same domain, so this process is set up alike.
     os.environ.update(isolation.isolated(os.environ))
     context = Context()
@@ -72,6 +73,8 @@ def run_live(bag_path: Path, *, cameras: Mapping[str, str], others: Mapping[str,
     finally:
         _end(controller)
         rclpy.try_shutdown(context=context)
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _transport(bag_path: Path, cameras: Mapping[str, str]) -> str:
