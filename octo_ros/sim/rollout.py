@@ -2,6 +2,7 @@
 
 import dataclasses
 import multiprocessing
+import signal
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -247,37 +248,46 @@ _worker_sim: Simulator
 
 def _start_worker(params: SceneParams | None) -> None:
     global _worker_sim  # noqa: PLW0603 - a pool's worker has no other place to keep it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends the pool
     _worker_sim = Simulator(params)
 
 
-def _run_job(work: tuple[Job, Callable[[Task], Actor], dict]) -> Episode:
-    job, make_actor, options = work
-    return run_episode(_worker_sim, job, make_actor(job.task), **options)
+def _run_job(work: tuple[Job, Callable[[Task], Actor], Callable[[Episode], Any], dict]) -> Any:
+    job, make_actor, finish, options = work
+    return finish(run_episode(_worker_sim, job, make_actor(job.task), **options))
+
+
+def whole(episode: Episode) -> Episode:
+    """Returns the episode as it is."""
+    return episode
 
 
 def run_many(
         todo: Sequence[Job], *, make_actor: Callable[[Task], Actor] = expert_actor,
-        processes: int = 1, params: SceneParams | None = None, **options: Any,
-) -> Iterator[Episode]:
-    """Yields the episode of each job, in order.
+        processes: int = 1, params: SceneParams | None = None,
+        finish: Callable[[Episode], Any] = whole, **options: Any,
+) -> Iterator[Any]:
+    """Yields the episode of each job, or what `finish` makes of it, in order.
 
     Args:
         todo: the jobs.
         make_actor: makes the actor of a task; with processes it must be importable by name.
         processes: 1 runs here, more run in that many new processes.
         params: how much scenes vary.
+        finish: is given each episode in the process that ran it, so that what is large need not
+            leave that process; with processes it must be importable by name.
         **options: passed on to run_episode.
     """
     if processes <= 1:
         sim = Simulator(params)
         try:
             for job in todo:
-                yield run_episode(sim, job, make_actor(job.task), **options)
+                yield finish(run_episode(sim, job, make_actor(job.task), **options))
         finally:
             sim.close()
         return
     # A forked child would share the parent's OpenGL state and JAX threads.
-    work = [(job, make_actor, options) for job in todo]
+    work = [(job, make_actor, finish, options) for job in todo]
     context = multiprocessing.get_context('spawn')
     with context.Pool(processes, _start_worker, (params,)) as pool:
         yield from pool.imap(_run_job, work)

@@ -1,0 +1,160 @@
+"""`octo-ros record`: demonstrations as rosbag2 recordings, an episode a bag."""
+
+import argparse
+import dataclasses
+import functools
+import json
+import shutil
+from collections.abc import Mapping
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from typing import Any
+
+from octo_ros.errors import ParameterError
+from octo_ros.errors import closest
+from octo_ros.params import from_flat
+
+if TYPE_CHECKING:
+    from octo_ros.bags.recording import ImageFormat
+    from octo_ros.sim.rollout import Episode
+    from octo_ros.sim.rollout import Job
+    from octo_ros.sim.tasks import Task
+
+SETTINGS = 'recording.json'
+START_NS = 1_700_000_000_000_000_000  # fixed, so that the same seed gives the same bytes
+MAX_STEPS = 60  # disturbances cost time; without them the slowest task takes 30
+
+
+def add_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Adds the subcommand."""
+    parser = subparsers.add_parser(
+        'record', help='record demonstrations, in the simulator or of a live robot',
+        description='Lets a scripted expert do tasks in the simulator and writes an episode a bag '
+        '(rosbag2, mcap), with the topics of a robot. Run again, it goes on where it was stopped. '
+        'With --live it records the topics of a running robot instead.')
+    parser.add_argument('out', type=Path, help='folder for the bags')
+    sim = parser.add_argument_group('simulator')
+    sim.add_argument('--episodes', type=int, default=100, metavar='N', help='how many (100)')
+    sim.add_argument('--seed', type=int, default=0, metavar='N',
+                     help='seed of the first; each further episode has the next one (0)')
+    sim.add_argument('--tasks', nargs='+', default=[], metavar='TASK',
+                     help='kinds (reach, lift, put, push) or names (lift_red); all if left')
+    sim.add_argument('--no-noise', action='store_true',
+                     help='do not disturb what is executed; there is less to learn from then')
+    sim.add_argument('--processes', type=int, default=1, metavar='N', help='at the same time (1)')
+    sim.add_argument('--image-format', default='jpeg', metavar='FORMAT', help='jpeg or png (jpeg)')
+    sim.add_argument('--jpeg-quality', type=int, default=95, metavar='1..100')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Records; returns 0."""
+    from octo_ros.bags.recording import ImageFormat
+
+    image_format = from_flat(ImageFormat, {
+        'format': args.image_format, 'jpeg_quality': args.jpeg_quality}, source='octo-ros record')
+    for name in ('episodes', 'processes'):
+        if getattr(args, name) < 1:
+            raise ParameterError(f'--{name} must be at least 1, got {getattr(args, name)}')
+    if args.seed < 0:
+        raise ParameterError(f'--seed must not be negative, got {args.seed}')
+    tasks = named_tasks(args.tasks)
+    _prepare(args.out, {'tasks': [task.name for task in tasks], 'noise': not args.no_noise,
+                        **dataclasses.asdict(image_format)})
+    jobs = _jobs(tasks, range(args.seed, args.seed + args.episodes))
+    todo = [job for job in jobs if not (args.out / name_of(job)).exists()]
+    if len(todo) < len(jobs):
+        print(f'{len(jobs) - len(todo)} of {len(jobs)} episodes are there already')
+    done = _record(args, todo, image_format)
+    if done:
+        print(f'{len(done)} episodes with {sum(steps for steps, _ in done)} steps in {args.out}, '
+              f'{sum(success for _, success in done)} successful')
+    return 0
+
+
+def named_tasks(names: Sequence[str]) -> list['Task']:
+    """Returns tasks by kind or name; all when none is named. Raises ParameterError."""
+    from octo_ros.sim.tasks import KINDS
+    from octo_ros.sim.tasks import all_tasks
+
+    chosen: dict[str, Task] = {}
+    for name in names or KINDS:
+        found = {task.name: task for task in all_tasks() if name in (task.kind, task.name)}
+        if not found:
+            known = [*KINDS, *(task.name for task in all_tasks())]
+            raise ParameterError(f"task must be one of {', '.join(known)}, got '{name}'"
+                                 f'{closest(name, known)}')
+        chosen.update(found)
+    return list(chosen.values())
+
+
+def name_of(job: 'Job') -> str:
+    """Returns the name of an episode's bag."""
+    return f'{job.seed:06d}_{job.task.name}'
+
+
+def write(episode: 'Episode', folder: Path, image_format: 'ImageFormat',
+          noise: bool) -> tuple[int, bool]:
+    """Writes an episode of the simulator; returns its steps and success."""
+    from octo_ros.bags.recording import RecordedEpisode
+    from octo_ros.bags.recording import write_episode
+    from octo_ros.sim.rollout import Job
+    from octo_ros.sim.viperx import JOINTS
+
+    others = [text for text in episode.task.instructions() if text != episode.instruction]
+    write_episode(
+        folder / name_of(Job(episode.task, episode.seed)),
+        RecordedEpisode(
+            instruction=episode.instruction, success=episode.success,
+            stamps_ns=episode.stamps_ns, images=episode.images, state=episode.proprio,
+            actions=episode.actions, joints=episode.joints, joint_names=JOINTS,
+            facts={'task': episode.task.name, 'seed': episode.seed, 'paraphrases': others,
+                   'noise': noise, 'robot': 'viperx_sim'}),
+        start_ns=START_NS, image_format=image_format)
+    return len(episode), episode.success
+
+
+def _jobs(tasks: Sequence['Task'], seeds: range) -> list['Job']:
+    from octo_ros.sim.randomization import sample_layout
+    from octo_ros.sim.rollout import Job
+    from octo_ros.sim.rollout import task_for_seed
+
+    return [Job(task_for_seed(seed, sample_layout(seed), tasks), seed) for seed in seeds]
+
+
+def _record(args: argparse.Namespace, todo: Sequence['Job'], image_format: 'ImageFormat',
+            ) -> list[tuple[int, bool]]:
+    from rich.progress import track
+
+    from octo_ros.sim.rollout import NoiseParams
+    from octo_ros.sim.rollout import run_many
+
+    finish = functools.partial(write, folder=args.out, image_format=image_format,
+                               noise=not args.no_noise)
+    episodes = run_many(
+        todo, processes=min(args.processes, len(todo)), finish=finish, max_steps=MAX_STEPS,
+        noise=None if args.no_noise else NoiseParams())
+    return list(track(episodes, f'Recording to {args.out}', total=len(todo)))
+
+
+def _prepare(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Makes the folder, or checks that it was recorded with the same settings.
+
+    Raises:
+        ParameterError: the settings differ, or something else is in the folder.
+    """
+    file = folder / SETTINGS
+    if file.is_file():
+        before = json.loads(file.read_text(encoding='utf-8'))
+        for name, value in settings.items():
+            if before.get(name) != value:
+                raise ParameterError(
+                    f'{folder} must be recorded with one set of options: {name} was '
+                    f'{before.get(name)}, got {value}; choose another folder, or delete that one')
+    elif folder.exists() and any(folder.iterdir()):
+        raise ParameterError(f'{folder} must be empty or made by this command, got other files; '
+                             'choose another folder')
+    folder.mkdir(parents=True, exist_ok=True)
+    for left_over in folder.glob('.partial-*'):  # of a run that was killed
+        shutil.rmtree(left_over, ignore_errors=True)
+    file.write_text(json.dumps(dict(settings), indent=1) + '\n', encoding='utf-8')

@@ -1,0 +1,100 @@
+"""`octo-ros record` in the simulator."""
+
+import importlib.util
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from octo_ros.bags.reader import BagReader
+from octo_ros.cli.main import main
+from octo_ros.sim import gl
+
+if not (importlib.util.find_spec('mujoco') and importlib.util.find_spec('gym_aloha')):
+    pytest.skip("the extra 'sim' (mujoco, gym-aloha) is not installed", allow_module_level=True)
+if gl.backend() == 'disable':
+    pytest.skip('neither EGL nor OSMesa is installed', allow_module_level=True)
+
+COMMAND = Path(sys.executable).parent / 'octo-ros'
+
+
+def bags(folder):
+    return sorted(item.name for item in folder.iterdir() if item.is_dir())
+
+
+@pytest.fixture(scope='module')
+def recorded(tmp_path_factory):
+    """Two short episodes."""
+    folder = tmp_path_factory.mktemp('record') / 'set'
+    assert main(['record', str(folder), '--episodes', '2', '--tasks', 'reach']) == 0
+    return folder
+
+
+def test_an_episode_is_a_bag_with_task_seed_and_success(recorded):
+    names = bags(recorded)
+    assert len(names) == 2
+    for seed, name in enumerate(names):
+        with BagReader(recorded / name) as bag:
+            content = {item.topic: item.message for item in bag.messages()}
+            steps = bag.counts['/expert_action']
+            assert bag.counts['/camera_primary/image_raw/compressed'] == steps
+            assert bag.counts['/state'] == bag.counts['/joint_states'] == steps
+        facts = json.loads(content['/episode'].data)
+        assert facts['seed'] == seed
+        assert name == f"{seed:06d}_{facts['task']}"
+        assert content['/success'].data is True
+        assert content['/instruction'].data not in facts['paraphrases']
+        assert 'block' in content['/instruction'].data + facts['paraphrases'][0]
+
+
+def test_it_goes_on_where_it_was_stopped(recorded, capsys):
+    before = {name: (recorded / name).stat().st_mtime_ns for name in bags(recorded)}
+    assert main(['record', str(recorded), '--episodes', '3', '--tasks', 'reach']) == 0
+    output = capsys.readouterr().out
+    assert '2 of 3 episodes are there already' in output
+    assert '1 episodes' in output
+    assert len(bags(recorded)) == 3
+    assert {name: (recorded / name).stat().st_mtime_ns for name in before} == before
+
+
+@pytest.mark.parametrize(('options', 'words'), [
+    (['--tasks', 'lift'], 'tasks was'),
+    (['--tasks', 'reach', '--no-noise'], 'noise was True'),
+    (['--tasks', 'reech'], "did you mean 'reach'"),
+    (['--tasks', 'reach', '--image-format', 'jpg'], "did you mean 'jpeg'"),
+    (['--tasks', 'reach', '--episodes', '0'], '--episodes must be at least 1'),
+])
+def test_options_that_do_not_fit_are_refused(recorded, capsys, options, words):
+    assert main(['record', str(recorded), *options]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_folder_with_other_things_is_refused(tmp_path, capsys):
+    (tmp_path / 'thesis.txt').write_text('precious')
+    assert main(['record', str(tmp_path)]) == 2
+    assert 'choose another folder' in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_it_with_whole_bags_only(tmp_path):
+    folder = tmp_path / 'set'
+    with subprocess.Popen(
+            [COMMAND, 'record', folder, '--episodes', '500', '--processes', '2', '--tasks',
+             'reach'], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not (folder.is_dir() and any(folder.glob('0*'))):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert 'interrupted' in errors
+    assert 'Traceback' not in errors
+    for name in bags(folder):
+        if not name.startswith('.partial'):
+            with BagReader(folder / name) as bag:
+                assert bag.counts['/success'] == 1
+                assert not bag.damage
