@@ -40,4 +40,4 @@ $(READY): setup.py setup.cfg | $(VENV)/bin/pip
 	touch $@ $(INSTALLED)
 
 clean:
-	rm -rf $(VENV) build install log *.egg-info demo_out octo_ros_out
+	rm -rf $(VENV) build install log *.egg-info demo_out octo_ros_out octo_replay

@@ -14,14 +14,14 @@ POLICY = [
     'huggingface_hub>=0.30',
     'jax>=0.6.2',
     'jaxtyping>=0.3.0',
-    'matplotlib>=3.8',
+    'matplotlib>=3.8.4',
     'msgpack>=1.0.3',
-    'numpy>=1.26',
-    'opencv-python-headless>=4.8',
-    'orbax-checkpoint>=0.11.20',
+    'numpy>=1.26.4',
+    'opencv-python-headless>=4.8.1.78',
+    'orbax-checkpoint>=0.11.32',
     'pyyaml>=6.0',
     'rich>=13.0',
-    'rosbags>=0.11.0',
+    'rosbags>=0.11.9',
     'sentencepiece>=0.2.0',
     'transforms3d>=0.4.1',
 ]
@@ -49,7 +49,7 @@ SIM = [
 ]
 
 TRAIN = [
-    'grain>=0.2.18',
+    'grain>=0.2.13',
     'optax>=0.2.4',
 ]
 
