@@ -17,7 +17,7 @@ _TOKENIZER_REPOS = {
     name: f'google-t5/{name}' for name in ('t5-small', 't5-base', 't5-large', 't5-3b', 't5-11b')}
 _FIX_OFFLINE = (
     'check the name and the network; without a network put the files into the cache on another '
-    'machine (huggingface-cli download) and set HF_HUB_OFFLINE=1')
+    'machine (`hf download`) and set HF_HUB_OFFLINE=1')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +86,7 @@ def find_vocabulary(tokenizer_name: str) -> Path:
         raise CheckpointError(
             f"no repository is known for the tokenizer '{tokenizer_name}'; "
             f"known are {', '.join(_TOKENIZER_REPOS)} and owner/name")
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import snapshot_download
     from huggingface_hub import try_to_load_from_cache
     # A cache that was filled before the owners came lies under the bare name.
     for name in dict.fromkeys((repo, tokenizer_name)):
@@ -94,11 +94,16 @@ def find_vocabulary(tokenizer_name: str) -> Path:
         if isinstance(cached, str):
             return Path(cached)
     try:
-        return Path(hf_hub_download(repo, VOCABULARY_FILE))
+        # Not hf_hub_download: without a network that one goes on trying for half a minute.
+        file = Path(snapshot_download(repo, allow_patterns=[VOCABULARY_FILE])) / VOCABULARY_FILE
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f'{PREFIX}{repo}: {VOCABULARY_FILE} cannot be had ({_first_line(error)}); '
             f'{_FIX_OFFLINE}') from error
+    if not file.is_file():
+        raise CheckpointError(
+            f'{PREFIX}{repo}: must hold {VOCABULARY_FILE}, but has no such file')
+    return file
 
 
 def _first_line(error: Exception) -> str:

@@ -22,15 +22,13 @@ from octo_ros.checkpoint.spec_registry import build_module
 from octo_ros.errors import CheckpointError
 from octo_ros.errors import ObservationError
 from octo_ros.errors import OctoError
-from octo_ros.errors import ParameterError
-from octo_ros.model.heads.discrete import DiscreteActionHead
 from octo_ros.model.octo import OctoModule
 from octo_ros.model.tokenizers import ImageTokenizer
 from octo_ros.model.tokenizers import match_keys
 from octo_ros.model.tokens import TokenGroup
+from octo_ros.policy import head_options
 from octo_ros.policy import model_inputs
 from octo_ros.policy import model_summary
-from octo_ros.policy.normalization import action_size
 from octo_ros.policy.normalization import unnormalize_actions
 from octo_ros.policy.text import TextProcessor
 
@@ -225,12 +223,11 @@ class OctoModel:
             ObservationError, TaskError: a shape differs from the example batch.
         """
         mask = self._check(observations, tasks, timestep_pad_mask)
-        options = self._head_options(head, argmax, temperature)
-        active = None
-        if unnormalization_statistics is not None:
-            active = action_size(unnormalization_statistics, normalization_type)
-        if isinstance(noise, tuple | list) and sample_shape:
-            _check_noise(noise, sample_shape)
+        found = head_options.find_head(self.module, head)
+        options = head_options.check_options(found, argmax=argmax, temperature=temperature)
+        head_options.check_noise(noise, sample_shape)
+        active = head_options.active_dimensions(
+            found, unnormalization_statistics, normalization_type)
         actions = self._sample(
             {'params': self.params}, observations, tasks, mask, head=head, train=train, rng=rng,
             noise=noise, sample_shape=tuple(sample_shape), embodiment_action_dim=active,
@@ -302,31 +299,6 @@ class OctoModel:
             mask = observations['timestep_pad_mask']
         return jnp.asarray(mask).astype(bool)
 
-    def _active_dimensions(
-        self, head: str, statistics: Mapping[str, Any] | None, kind: str,
-    ) -> int | None:
-        """Returns how many dimensions the robot has, or None when it has all of the head's.
-
-        None in the common case, so that raw and un-normalised actions share one compilation.
-        """
-        if statistics is None:
-            return None
-        count = action_size(statistics, kind)
-        found = self.module.heads.get(head)
-        return count if found is not None and count < found.action_dim else None
-
-    def _head_options(
-        self, head: str, argmax: bool | None, temperature: float | None,
-    ) -> dict[str, Any]:
-        given = {'argmax': argmax, 'temperature': temperature}
-        options = {name: value for name, value in given.items() if value is not None}
-        found = self.module.heads.get(head)
-        if options and found is not None and not isinstance(found, DiscreteActionHead):
-            raise ParameterError(
-                f"{' and '.join(options)} must go with a discrete action head, got "
-                f'{type(found).__name__}, which has no use for it; leave it out')
-        return options
-
 
 def _init(module: OctoModule, key: PRNGKeyArray, batch: Data) -> dict[str, Any]:
     observations = batch['observation']
@@ -339,14 +311,6 @@ def _init(module: OctoModule, key: PRNGKeyArray, batch: Data) -> dict[str, Any]:
 
 def _rngs(rng: PRNGKeyArray | None) -> dict[str, PRNGKeyArray]:
     return {} if rng is None else {'dropout': rng}
-
-
-def _check_noise(noise: Sequence[Array], sample_shape: tuple[int, ...]) -> None:
-    leading = tuple(np.shape(noise[0])[:-3])
-    if leading != tuple(sample_shape):
-        raise ParameterError(
-            f'noise must begin with sample_shape {tuple(sample_shape)}, got {leading}; '
-            'give noise of the shape (*sample_shape, b, t, ah*ad)')
 
 
 def _text_processor(

@@ -341,6 +341,7 @@ def test_a_missing_mask_is_refused(shipped):
      "did you mean 'normal'"),
     ({'argmax': True}, 'must go with a discrete action head, got DiffusionActionHead'),
     ({'temperature': 0.5}, 'must go with a discrete action head'),
+    ({'argmax': True, 'head': 'actoin'}, "'head' must be one of action"),
     ({'head': 'actoin'}, "did you mean 'action'"),
     ({'rng': None}, 'rng must be a random key'),
     ({'noise': (np.zeros((1, 2, 28)), np.zeros((20, 1, 2, 28))), 'sample_shape': (3,)},
