@@ -1,11 +1,17 @@
 """Fixtures that all tests share."""
 
+import importlib.metadata
 import os
 import pathlib
 
 import pytest
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+if int(importlib.metadata.version('jaxlib').split('.')[1]) >= 10:
+    # Most of a test's time goes into compiling; this halves it. Older versions lack an option.
+    os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=0 '
+                          '--xla_llvm_disable_expensive_passes=true '
+                          '--xla_cpu_use_fusion_emitters=false')
 
 _SHARED = pathlib.Path(__file__).resolve().parents[2] / 'shared'
 

@@ -77,12 +77,31 @@ def build_module(model_config: Mapping[str, Any], *,
                              _subtree(language_params, f'{group}_{name}'))
                 for name, spec in model_config[group].items()}
 
-    return OctoModule(
+    module = OctoModule(
         octo_transformer=OctoTransformer(
             observation_tokenizers=build('observation_tokenizers', _TOKENIZERS),
             task_tokenizers=build('task_tokenizers', _TOKENIZERS),
             transformer_kwargs=transformer, **fields),
         heads=build('heads', _HEADS))
+    _check_roles(module.octo_transformer)
+    return module
+
+
+def _check_roles(transformer: OctoTransformer) -> None:
+    """Checks that tokenizers of images and vectors stand where their tokens belong."""
+    for name, tokenizer in transformer.observation_tokenizers.items():
+        keys = getattr(tokenizer, 'obs_stack_keys', getattr(tokenizer, 'obs_keys', ()))
+        if not keys:
+            raise CheckpointError(
+                f'config.json: model.observation_tokenizers.{name} must name observations in '
+                'obs_stack_keys or obs_keys; put one for language or goals in task_tokenizers')
+    for name, tokenizer in transformer.task_tokenizers.items():
+        goals_alone = (isinstance(tokenizer, tokenizers.ImageTokenizer)
+                       and not tokenizer.obs_stack_keys and tokenizer.task_stack_keys)
+        if not goals_alone and not isinstance(tokenizer, tokenizers.LanguageTokenizer):
+            raise CheckpointError(
+                f'config.json: model.task_tokenizers.{name} must be a LanguageTokenizer, or an '
+                'ImageTokenizer with task_stack_keys and an empty list of obs_stack_keys')
 
 
 def _build(spec: Any, known: Mapping[str, type], path: str,

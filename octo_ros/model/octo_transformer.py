@@ -104,6 +104,10 @@ class OctoTransformer(nn.Module):
             if group is not None:
                 group = TokenGroup(group.tokens, group.mask & valid[:, :, None])
             self._add(groups, f'obs_{name}', group)
+        if not any(name.startswith('obs_') for name in groups):
+            raise ObservationError('the model was given none of its observations, got '
+                                   f'{", ".join(sorted(observations)) or "nothing"}; its '
+                                   f'tokenizers are {", ".join(self.observation_tokenizers)}')
         groups |= repeated
         for name, count in self.readouts.items():
             shape = (*valid.shape, count, self.token_embedding_size)

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from octo_ros.array_typing import Array
 from octo_ros.array_typing import Bool
 from octo_ros.array_typing import Float
+from octo_ros.array_typing import UInt8
 from octo_ros.errors import CheckpointError
 from octo_ros.errors import ObservationError
 from octo_ros.errors import TaskError
@@ -76,12 +77,16 @@ class TokenLearner(nn.Module):
 class ImageTokenizer(nn.Module):
     """Tokens of images that are stacked on their channels, with or without goal images.
 
+    As an observation tokenizer it takes at least one observation. As a task tokenizer, with
+    `obs_stack_keys` empty, it encodes goal images apart from the observations, once for the
+    whole window; Octo itself has no such mode.
+
     Attributes:
         encoder: the image encoder.
         use_token_learner: True to pool the encoder's grid to `num_tokens` tokens.
         num_tokens: number of tokens when pooled.
         conditioning_type: stands in old configurations; it has no effect.
-        obs_stack_keys: regular expressions for observations to stack.
+        obs_stack_keys: regular expressions for observations to stack; empty for goals alone.
         task_stack_keys: regular expressions for goal images to stack behind them.
         task_film_keys: task entries (b, k) that condition the encoder.
         proper_pad_mask: False to count every token as real.
@@ -108,43 +113,49 @@ class ImageTokenizer(nn.Module):
 
     @nn.compact
     def __call__(self, observations: Data, tasks: Data, *, train: bool) -> TokenGroup | None:
-        """Returns tokens (b, t, n, d), or None when no observation matches.
+        """Returns tokens (b, t, n, d), or None when nothing matches; (b, n, d) of goals alone.
 
         Args:
             observations: images (b, t, ih, iw, c) by key.
             tasks: goal images (b, ih, iw, c) by key; zero pixels stand for a missing one.
             train: True to use dropout.
         """
-        keys = self.observation_keys(observations)
-        if not keys:
+        images = self._images(observations, tasks)
+        if not images:
             return None
-        images = self._stack(observations, tasks, keys)
-        batch, steps = images.shape[:2]
-        condition = self._condition(tasks, steps)
-        grid = self.encoder.build()(images.reshape(batch * steps, *images.shape[2:]), condition)
+        stack = _stack(images)
+        batch, steps = stack.shape[:2]
+        grid = self.encoder.build()(stack.reshape(batch * steps, *stack.shape[2:]),
+                                    self._condition(tasks, steps))
         tokens = grid.reshape(batch, steps, -1, grid.shape[-1])
         if self.use_token_learner:
             tokens = TokenLearner(self.num_tokens, name='TokenLearner_0')(tokens, train=train)
-        mask = pad_mask(tokens.shape[:-1], observations, keys, proper=self.proper_pad_mask)
+        source, keys = observations, self.observation_keys(observations)
+        if not self.obs_stack_keys:
+            source, keys = tasks, match_keys(self.task_stack_keys, tasks)
+            tokens = tokens[:, 0]
+        mask = pad_mask(tokens.shape[:-1], source, keys, proper=self.proper_pad_mask)
         return TokenGroup(tokens, mask)
 
-    def _stack(self, observations: Data, tasks: Data,
-               keys: Sequence[str]) -> Float[Array, 'b t ih iw c']:
-        images = [observations[key] for key in keys]
-        goals = dict(tasks)
-        for key in self.missing_goals(observations, tasks):
-            goals[key] = jnp.zeros_like(observations[key][:, 0])
-        steps = images[0].shape[1]
-        for key in match_keys(self.task_stack_keys, goals):
-            goal = jnp.asarray(goals[key])
-            images.append(jnp.broadcast_to(goal[:, None], (goal.shape[0], steps, *goal.shape[1:])))
-            keys = [*keys, f'goal {key}']
-        if len({image.shape[:-1] for image in images}) > 1:
-            shapes = ', '.join(f'{key} {image.shape}' for key, image in
-                               zip(keys, images, strict=True))
-            raise ObservationError('images that are stacked must have one size and batch, got '
-                                   f'{shapes}; resize them to the sizes in the example batch')
-        return jnp.concatenate(images, axis=-1)
+    def _images(self, observations: Data,
+                tasks: Data) -> dict[str, UInt8[Array, 'b t ih iw c']]:
+        """Returns what is stacked by a name for messages; nothing when there is nothing to see."""
+        images = {key: jnp.asarray(observations[key])
+                  for key in self.observation_keys(observations)}
+        if self.obs_stack_keys and not images:
+            return {}
+        steps = next((image.shape[1] for image in images.values()), 1)
+        goals = {key: jnp.zeros_like(observations[key][:, 0])
+                 for key in self.missing_goals(observations, tasks)}
+        goals |= {key: jnp.asarray(tasks[key]) for key in match_keys(self.task_stack_keys, tasks)}
+        if self.task_stack_keys and not goals and images:
+            raise TaskError('the task must have a goal image for '
+                            f'{", ".join(self.task_stack_keys)}, got '
+                            f'{", ".join(sorted(tasks)) or "an empty task"}')
+        for key, goal in sorted(goals.items()):
+            shape = (goal.shape[0], steps, *goal.shape[1:])
+            images[f'goal {key}'] = jnp.broadcast_to(goal[:, None], shape)
+        return images
 
     def _condition(self, tasks: Data, steps: int) -> Float[Array, 'b*t k'] | None:
         if not self.task_film_keys:
@@ -155,6 +166,15 @@ class ImageTokenizer(nn.Module):
                             f'encoder, got {", ".join(sorted(tasks)) or "an empty task"}')
         vector = jnp.concatenate([tasks[key] for key in self.task_film_keys], axis=-1)
         return jnp.repeat(vector, steps, axis=0)
+
+
+def _stack(images: Mapping[str, UInt8[Array, 'b t ih iw c']]) -> UInt8[Array, 'b t ih iw c']:
+    sizes = {image.shape[:-1] for image in images.values()}
+    if len(sizes) > 1 or len(sizes.pop()) != 4:
+        shapes = ', '.join(f'{name} {image.shape}' for name, image in images.items())
+        raise ObservationError('stacked images must be (b, t, ih, iw, c) and of one size, got '
+                               f'{shapes}; resize them to the sizes in the example batch')
+    return jnp.concatenate(list(images.values()), axis=-1)
 
 
 class LanguageTokenizer(nn.Module):

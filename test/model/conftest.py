@@ -1,7 +1,7 @@
 """The golden folders: their models, and everything their cases ask for, computed once.
 
 A case runs in three compiled stages (tokenize, attend, head), which cases of the same shapes
-share. Compiling is what takes the time here, so its optimisations are off.
+share: compiling is what takes the time here.
 """
 
 import dataclasses
@@ -24,8 +24,6 @@ from octo_ros.model.heads.base import read_group
 from octo_ros.model.heads.diffusion import DiffusionActionHead
 from octo_ros.model.octo import OctoModule
 
-FAST_COMPILE = {'xla_backend_optimization_level': 0, 'xla_llvm_disable_expensive_passes': True,
-                'xla_cpu_use_fusion_emitters': False}
 UNREAD = ('in/tasks/timestep', 'in/tasks/pad_mask_dict/timestep')  # no tokenizer reads these
 NARROW_DIM = 6
 
@@ -101,13 +99,12 @@ class GoldenFolder:
                 {'params': params}, observations, tasks, actions,
                 observations['timestep_pad_mask'], action_pad_mask, method='loss', **injected)
 
-        return jax.jit(jax.value_and_grad(loss, has_aux=True), compiler_options=FAST_COMPILE)
+        return jax.jit(jax.value_and_grad(loss, has_aux=True))
 
 
 def _capturing(module: nn.Module, method: Any) -> Any:
     return jax.jit(functools.partial(
-        module.apply, method=method, mutable=['intermediates'], capture_intermediates=True),
-        compiler_options=FAST_COMPILE)
+        module.apply, method=method, mutable=['intermediates'], capture_intermediates=True))
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 """The full-size presets, without their weights."""
 
+import functools
 import re
 
 import jax
@@ -14,6 +15,7 @@ LISTS = {'octo-small-1.5': 'params_small.txt', 'octo-base-1.5': 'params_base.txt
 PARAMETERS = {'octo-small-1.5': 136_670_604, 'octo-base-1.5': 202_458_636}
 
 
+@functools.cache
 def shapes(name):
     batch = config.example_shapes()
     observations = batch['observation']

@@ -26,14 +26,18 @@ from octo_ros.model.heads.base import regression_loss
 from octo_ros.model.heads.score_network import ScoreNetwork
 from octo_ros.model.transformer import MAPHead
 
-_SCHEDULE_OFFSET = 0.008
+_SCHEDULE_OFFSET = np.float32(0.008)
 
 
 def cosine_betas(steps: int) -> Float[np.ndarray, 'k']:
-    """Returns the noise variances of the cosine schedule (arXiv:2102.09672, equation 17)."""
-    time = np.arange(steps + 1) / steps
-    signal = np.cos((time + _SCHEDULE_OFFSET) / (1 + _SCHEDULE_OFFSET) * np.pi / 2) ** 2
-    return np.clip(1 - signal[1:] / signal[:-1], 0, 0.999)
+    """Returns the noise variances of the cosine schedule (arXiv:2102.09672, equation 17).
+
+    Computed in float32 throughout: the networks were trained with that rounding.
+    """
+    time = np.arange(steps + 1, dtype=np.float32) / np.float32(steps)
+    angle = (time + _SCHEDULE_OFFSET) / (1 + _SCHEDULE_OFFSET) * np.float32(np.pi / 2)
+    signal = np.cos(angle) ** 2
+    return np.clip(1 - signal[1:] / signal[:-1], 0, np.float32(0.999))
 
 
 class DiffusionActionHead(nn.Module):
@@ -80,7 +84,7 @@ class DiffusionActionHead(nn.Module):
         self.diffusion_model = ScoreNetwork(
             self.chunk_size, self.time_dim, self.num_blocks, self.dropout_rate, self.hidden_dim,
             self.use_layer_norm)
-        self.betas = jnp.asarray(cosine_betas(self.diffusion_steps), jnp.float32)
+        self.betas = jnp.asarray(cosine_betas(self.diffusion_steps))
         self.alphas = 1 - self.betas
         self.alpha_hats = jnp.cumprod(self.alphas)
 

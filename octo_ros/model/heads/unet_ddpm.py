@@ -1,5 +1,6 @@
 """Diffusion head whose network is a U-Net over the steps of the chunk (arXiv:2303.04137)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -24,8 +25,6 @@ from octo_ros.model.heads.diffusion import cosine_betas
 from octo_ros.model.transformer import MAPHead
 from octo_ros.model.unet import ConditionalUnet1D
 
-_DOWN_FEATURES = (256, 512, 1024)
-_SHRINK = 2 ** (len(_DOWN_FEATURES) - 1)
 VARIANCES = ('fixed_large', 'fixed_small')
 
 
@@ -38,13 +37,14 @@ class UNetDDPMActionHead(nn.Module):
     Attributes:
         readout_key: the group that the head reads.
         action_dim: numbers in an action.
-        action_horizon: actions in a chunk; a multiple of 4.
+        action_horizon: actions in a chunk; a multiple of 4, as each level but one halves it.
         use_map: True to pool the group's tokens by attention.
         flatten_tokens: True to join the tokens instead; with neither, their mean is taken.
         timesteps: number of denoising steps.
         max_action: actions are clipped to this in the loss [normalised action].
         clip_sample: bound of the clean action that each step estimates, or None.
         variance_type: `fixed_large` (beta) or `fixed_small` (the posterior's variance).
+        down_features: widths of the network's levels; Octo has these and no such argument.
     """
 
     readout_key: str
@@ -56,12 +56,14 @@ class UNetDDPMActionHead(nn.Module):
     max_action: float = 1.0
     clip_sample: float | None = None
     variance_type: str = 'fixed_large'
+    down_features: Sequence[int] = (256, 512, 1024)
 
     def setup(self) -> None:
         """Checks the configuration and makes the layers and the schedule."""
-        if self.action_horizon % _SHRINK:
+        shrink = 2 ** (len(self.down_features) - 1)
+        if self.action_horizon % shrink:
             raise CheckpointError('action_horizon of a UNetDDPMActionHead must be a multiple of '
-                                  f'{_SHRINK}, got {self.action_horizon}')
+                                  f'{shrink}, got {self.action_horizon}')
         if self.use_map and self.flatten_tokens:
             raise CheckpointError('use_map and flatten_tokens of a UNetDDPMActionHead must not '
                                   'both be true; pool the tokens or join them')
@@ -70,8 +72,8 @@ class UNetDDPMActionHead(nn.Module):
                                   f'{self.variance_type!r}')
         self.map_head = MAPHead() if self.use_map else None
         self.action_proj = nn.Dense(self.action_dim)
-        self.model = ConditionalUnet1D(_DOWN_FEATURES, kernel_size=5, time_features=128)
-        self.alphas = 1 - jnp.asarray(cosine_betas(self.timesteps), jnp.float32)
+        self.model = ConditionalUnet1D(self.down_features, kernel_size=5, time_features=128)
+        self.alphas = 1 - jnp.asarray(cosine_betas(self.timesteps))
         self.alpha_hats = jnp.cumprod(self.alphas)
 
     def embed(self, transformer_outputs: Outputs, *, train: bool = False) -> Float[Array, 'b t d']:
