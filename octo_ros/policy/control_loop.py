@@ -129,7 +129,9 @@ class ControlLoop:
         self._history.push(payload)
         self._newest_stamp_ns = stamp_ns
         if self._anchor_ns is None:
-            self._anchor_ns = now_ns
+            # Who waits for each inference sends frames by the step: the grid is that of the frames.
+            wait = self.params.wait_for_inference
+            self._anchor_ns = min(stamp_ns, now_ns) if wait else now_ns
         self._step = self._step_at(now_ns)
         return self._request(now_ns, stamp_ns)
 
@@ -205,6 +207,9 @@ class ControlLoop:
         self._drop_past_chunks(now_ns)
         if not self._chunks:
             return Tick(None, self._hold_reason(now_ns))
+        if self.params.wait_for_inference and (
+                self._pending is not None or self._step_at(now_ns) > self._step):
+            return Tick(None, HoldReason.STANDING_STILL)
         newest = self._chunks[-1]
         index = newest.index_at(now_ns, self.params.step_ns)
         due_ns = newest.due_ns(index, self.params.step_ns)

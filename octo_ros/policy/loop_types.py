@@ -32,6 +32,10 @@ class LoopParams:
         'mean.', ge=-10.0, le=10.0)
     ensemble_steps: int = param(
         0, 'Temporal ensemble: leading steps of each chunk that take part; 0: all.', ge=0, le=1000)
+    wait_for_inference: bool = param(
+        False, 'Hold until the present step has been observed and the inference it asks for has '
+        'come, instead of going on with the chunk before: for a robot that may stand still '
+        'meanwhile, and for a simulator that is stepped by commands.')
     max_observation_age_s: float = param(
         0.5, 'Observations older than this, or stamped further than this in the future, are not '
         'used.', unit='s', gt=0.0, le=60.0)
@@ -56,6 +60,7 @@ class HoldReason(enum.Enum):
     WAITING_FOR_INFERENCE = 'the first inference for the task is not finished'
     CHUNK_LATE = 'the inference took longer than its chunk lasts'
     CHUNK_EXHAUSTED = 'all actions of the chunk are used up and no newer chunk has come'
+    STANDING_STILL = 'the inference of this step has not come yet, and it is to be waited for'
     CLOCK_JUMPED_BACK = 'the clock jumped back: history and chunks were dropped'
 
 

@@ -405,3 +405,20 @@ def test_an_ensemble_lies_within_what_its_chunks_predict(script: list, weight: f
     for _, _, tick in run(loop, script):
         if tick.action is not None:
             assert -1e-6 <= tick.action[0] <= 100.0 * tick.chunk_id + HORIZON
+
+
+def test_waiting_for_inference_executes_each_chunk_from_its_own_observation() -> None:
+    loop = make_loop(execute_steps=2, wait_for_inference=True)
+    answer(loop, ask(loop, 150 * MS, stamp=0))  # steps begin with frames, however late they come
+    assert loop.tick(150 * MS).action == 0
+    assert loop.tick(STEP).reason is HoldReason.STANDING_STILL  # step 1 is not observed yet
+    assert loop.observe(STEP, STEP, object()) is None
+    assert loop.tick(STEP).action == 1
+    request = ask(loop, 2 * STEP)
+    tick = loop.tick(2 * STEP)
+    assert tick.action is None
+    assert tick.reason is HoldReason.STANDING_STILL
+    answer(loop, request)
+    tick = loop.tick(2 * STEP + MS)
+    assert tick.action == 100
+    assert tick.new_step

@@ -1,0 +1,301 @@
+"""Closed loop over ROS: the controller and the simulator in processes of their own, on real DDS.
+
+A session drives both by what any user has: topics, services and parameters. In lockstep the
+simulator waits for the controller, so the load of the machine does not matter; in real time it
+does not.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+from rcl_interfaces.srv import SetParameters
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+from std_srvs.srv import SetBool
+from std_srvs.srv import Trigger
+
+from octo_ros.errors import OctoError
+from octo_ros.nodes import isolation
+from octo_ros.nodes import qos
+from octo_ros.nodes.controller_node import NAME as CONTROLLER
+from octo_ros.nodes.sim_node import NAME as SIM
+from octo_ros.sim.renderer import DEFAULT_SIZES
+from octo_ros.sim.rollout import MAX_STEPS
+from octo_ros.sim.trials import GOAL_CONDITIONS
+from octo_ros.sim.trials import Outcome
+from octo_ros.sim.trials import Trial
+
+CAMERA = '/camera_{}/image_raw'
+_START_TIMEOUT_S = 300.0
+_CALL_TIMEOUT_S = 60.0
+_STEP_TIMEOUT_S = 20.0
+_END_TIMEOUT_S = 15.0
+_SPIN_S = 0.05
+_LOG_TAIL_LINES = 6
+_domains = threading.Lock()
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopOptions:
+    """How a session runs.
+
+    Attributes:
+        checkpoint: folder or hf:// name.
+        cameras: cameras of the simulator that the checkpoint takes.
+        robot: robot profile.
+        folder: where the logs of both processes go.
+        real_time: 5 steps a second instead of lockstep.
+        max_steps: a trial without success ends here.
+        seed: of the policy's random numbers.
+        parameters: further parameters of the controller by name.
+        scene: further parameters of the simulator by name.
+    """
+
+    checkpoint: str
+    cameras: tuple[str, ...]
+    folder: Path
+    robot: str = 'viperx_sim'
+    real_time: bool = False
+    max_steps: int = MAX_STEPS
+    seed: int = 0
+    parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    scene: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+class ClosedLoop:
+    """Controller and simulator at work together; close it, or use it in a `with` statement."""
+
+    def __init__(self, options: LoopOptions, *, name: str = '',
+                 watch: Callable[[bytes], Any] | None = None) -> None:
+        """Starts both and waits until they are ready.
+
+        Args:
+            options: how to run.
+            name: tells the logs of several sessions apart.
+            watch: is given each JPEG of the first camera.
+
+        Raises:
+            OctoError: a process ended, or was not ready in time.
+        """
+        self._options = options
+        self._ended = contextlib.ExitStack()
+        options.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            environment = self._join()
+            self._processes = {
+                part: self._ended.enter_context(_process(
+                    command, options.folder / f'{part}{name}.log', environment))
+                for part, command in (('controller', controller_command(options)),
+                                      ('simulator', sim_command(options)))}
+            self._prepare(watch)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> 'ClosedLoop':
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends both processes."""
+        self._ended.close()
+
+    def run(self, trial: Trial) -> Outcome:
+        """Runs one trial.
+
+        Raises:
+            OctoError: a process ended or did not answer, or there is no goal image to be had.
+        """
+        begin_s = time.perf_counter()
+        self.pause(True)
+        self.call(Trigger, f'{CONTROLLER}/clear_task')
+        self.set_sim(seed=trial.seed, task=trial.task.name)
+        self.call(Trigger, f'{SIM}/reset')
+        self.call(Trigger, f'{CONTROLLER}/reset')
+        self._results.clear()
+        if trial.condition == 'goal':
+            self.call(Trigger, f'{SIM}/publish_goal')
+        elif trial.condition in GOAL_CONDITIONS:
+            self._publish_black_goals()
+        else:
+            self.instruct(trial.instruction)
+        self.pause(False)
+        result = self._wait_for_result(trial)
+        self.pause(True)
+        return Outcome(trial, result['success'], result['chosen'], result['steps'],
+                       time.perf_counter() - begin_s)
+
+    def instruct(self, text: str) -> None:
+        """Publishes an instruction."""
+        self._instruction.publish(String(data=text))
+
+    def pause(self, pause: bool) -> None:
+        """Halts the simulator, or lets it go on."""
+        self.call(SetBool, f'{SIM}/pause', data=pause)
+
+    def set_sim(self, **values: Any) -> None:
+        """Sets parameters of the simulator. Raises OctoError when it refuses."""
+        request = [Parameter(name, value=value).to_parameter_msg()
+                   for name, value in values.items()]
+        answer = self._ask(SetParameters, f'{SIM}/set_parameters', parameters=request)
+        for result in answer.results:
+            if not result.successful:
+                raise OctoError(f'the simulator refuses: {result.reason}')
+
+    def call(self, service: type, name: str, **fields: Any) -> str:
+        """Calls a std_srvs service; returns its message. Raises OctoError when it refuses."""
+        answer = self._ask(service, name, **fields)
+        if not answer.success:
+            raise OctoError(f'{name}: {answer.message}')
+        return answer.message
+
+    def spin_until(self, done: Callable[[], Any], timeout_s: float, what: str) -> None:
+        """Handles messages until `done`. Raises OctoError at the deadline or if a process ends."""
+        deadline_s = time.monotonic() + timeout_s
+        while not done():
+            self._executor.spin_once(timeout_sec=_SPIN_S)
+            for part, process in self._processes.items():
+                if process.poll() is not None:
+                    raise OctoError(f'the {part} must run, it ended with exit code '
+                                    f'{process.returncode}; its last words:\n{self._tail(part)}')
+            if time.monotonic() > deadline_s:
+                raise OctoError(f'{what} must come within {timeout_s:.0f} s, it did not; the '
+                                f"controller's last words:\n{self._tail('controller')}")
+
+    def _join(self) -> dict[str, str]:
+        """Takes part in a domain of its own; returns the environment for the processes."""
+        with _domains:  # a domain is taken once somebody takes part in it
+            environment = {**os.environ, **isolation.isolated(os.environ)}
+            os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+            context = Context()
+            rclpy.init(context=context, domain_id=int(environment['ROS_DOMAIN_ID']))
+            self._ended.callback(rclpy.try_shutdown, context=context)
+            self._node = Node('octo_ros_eval', context=context)
+            self._ended.callback(self._node.destroy_node)
+        self._executor = SingleThreadedExecutor(context=context)
+        self._executor.add_node(self._node)
+        self._ended.callback(self._executor.shutdown)
+        return environment
+
+    def _prepare(self, watch: Callable[[bytes], Any] | None) -> None:
+        node, options = self._node, self._options
+        self._clients: dict[str, Any] = {}
+        self._results: list[dict[str, Any]] = []
+        self._instruction = node.create_publisher(String, 'instruction', qos.named('latched'))
+        self._goals = {camera: node.create_publisher(
+            Image, f'goal/image_{camera}', qos.named('latched')) for camera in options.cameras}
+        node.create_subscription(
+            String, f'{SIM}/result',
+            lambda message: self._results.append(json.loads(message.data)), qos.named('latched'))
+        if watch is not None:
+            node.create_subscription(
+                CompressedImage, CAMERA.format(options.cameras[0]) + '/compressed',
+                lambda message: watch(bytes(message.data)), qos.named('reliable'))
+        self.spin_until(
+            lambda: node.count_publishers(f'{CONTROLLER}/action_chunk') and all(
+                node.count_subscribers(CAMERA.format(camera)) for camera in options.cameras),
+            _START_TIMEOUT_S, 'the controller')
+
+    def _wait_for_result(self, trial: Trial) -> dict[str, Any]:
+        key = {'seed': trial.seed, 'task': trial.task.name}
+        found: list[dict[str, Any]] = []
+
+        def decided() -> bool:
+            found.extend(result for result in self._results if key.items() <= result.items())
+            return bool(found)
+
+        self.spin_until(decided, _STEP_TIMEOUT_S + self._options.max_steps * _STEP_TIMEOUT_S,
+                        f'the end of {trial.task.name} in the scene of seed {trial.seed}')
+        return found[0]
+
+    def _publish_black_goals(self) -> None:
+        for camera, publisher in self._goals.items():
+            size = DEFAULT_SIZES[camera]
+            publisher.publish(Image(height=size, width=size, encoding='rgb8', step=3 * size,
+                                    data=np.zeros(3 * size * size, np.uint8).tobytes()))
+
+    def _ask(self, service: type, name: str, **fields: Any) -> Any:
+        if name not in self._clients:
+            self._clients[name] = self._node.create_client(service, name)
+        client = self._clients[name]
+        self.spin_until(client.service_is_ready, _START_TIMEOUT_S, f'the service {name}')
+        future = client.call_async(service.Request(**fields))  # type: ignore[attr-defined]
+        self.spin_until(future.done, _CALL_TIMEOUT_S, f'the answer of {name}')
+        return future.result()
+
+    def _tail(self, part: str) -> str:
+        logs = sorted(self._options.folder.glob(f'{part}*.log'),
+                      key=lambda file: file.stat().st_mtime)
+        lines = logs[-1].read_text(errors='replace').splitlines() if logs else []
+        return '\n'.join(lines[-_LOG_TAIL_LINES:])
+
+
+def controller_command(options: LoopOptions) -> list[str]:
+    """Returns the command line of the controller: the same node that a robot runs."""
+    values = {
+        'policy.checkpoint': options.checkpoint, 'policy.seed': options.seed,
+        'robot': options.robot, 'cameras': [f'image_{camera}' for camera in options.cameras],
+        'transport': 'raw', 'qos.streams': 'reliable', 'qos.commands': 'reliable',
+        'use_sim_time': True}
+    if not options.real_time:
+        # The finest timer, so that an answer goes out soon after the inference; and no stop
+        # behaviour, which the simulator would take for an answer.
+        values |= {'command_rate_hz': 1000.0, 'loop.wait_for_inference': True,
+                   'profile.command.stop': 'none'}
+    remaps = {f'image_{camera}': CAMERA.format(camera) for camera in options.cameras}
+    return _command('octo_ros.nodes.controller_node', values | dict(options.parameters), remaps)
+
+
+def sim_command(options: LoopOptions) -> list[str]:
+    """Returns the command line of the simulator."""
+    values = {'mode': 'real_time' if options.real_time else 'stepped', 'clock': True,
+              'paused': True, 'max_steps': options.max_steps}
+    return _command('octo_ros.nodes.sim_node', values | dict(options.scene), {})
+
+
+def _command(module: str, values: Mapping[str, Any], remaps: Mapping[str, str]) -> list[str]:
+    """Returns the command line of a node. JSON is YAML, with its strings quoted."""
+    words = [sys.executable, '-m', module, '--ros-args']
+    for name, value in values.items():
+        words += ['-p', f'{name}:={json.dumps(value)}']
+    for name, topic in remaps.items():
+        words += ['-r', f'{name}:={topic}']
+    return words
+
+
+@contextlib.contextmanager
+def _process(command: list[str], log: Path, environment: Mapping[str, str]) -> Any:
+    """Runs a process of its own group, so that Ctrl-C leaves it to us to end it in good order."""
+    with log.open('w') as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT,
+                                   env=dict(environment), start_new_session=True)
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+            try:
+                process.wait(_END_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()

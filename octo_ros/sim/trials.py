@@ -1,0 +1,208 @@
+"""What a policy is tested on in the simulator, what came out, and the figures of it."""
+
+import csv
+import dataclasses
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from pathlib import Path
+
+from octo_ros.errors import DataError
+from octo_ros.errors import ParameterError
+from octo_ros.errors import closest
+from octo_ros.sim.measure import wilson
+from octo_ros.sim.randomization import sample_layout
+from octo_ros.sim.rollout import task_for_seed
+from octo_ros.sim.rollout import wording
+from octo_ros.sim.tasks import Task
+from octo_ros.sim.tasks import possible
+from octo_ros.sim.tasks import task_named
+
+# What the policy is told. The last three are controls: without the words or pixels that name a
+# block, a policy that uses them can only guess.
+CONDITIONS = {
+    'language': 'an instruction in words seen in training',
+    'unseen': 'an instruction in words never seen in training',
+    'goal': 'goal images of the solved scene',
+    'colourless': 'control: the instruction without the colour',
+    'blank': 'control: an instruction that says nothing',
+    'black': 'control: black goal images',
+}
+GOAL_CONDITIONS = ('goal', 'black')
+BLANK = '.'  # an instruction must not be empty
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One episode to run: a task in the scene of a seed, told in one way."""
+
+    condition: str
+    task: Task
+    seed: int
+
+    @property
+    def instruction(self) -> str:
+        """The words; empty where goal images say it."""
+        if self.condition in GOAL_CONDITIONS:
+            return ''
+        if self.condition == 'blank':
+            return BLANK
+        text = wording(self.task, self.seed, held_out=self.condition == 'unseen')
+        if self.condition == 'colourless':
+            text = text.replace(f'{self.task.colour} ', '')
+        return text
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What tells this trial from others."""
+        return self.condition, self.task.name, self.seed
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What came out of a trial.
+
+    Attributes:
+        trial: the trial.
+        success: the task was done within the steps allowed.
+        chosen: colour of the block that the arm went for, or ''.
+        steps: policy steps until success or the end.
+        wall_s: how long it took [s].
+    """
+
+    trial: Trial
+    success: bool
+    chosen: str
+    steps: int
+    wall_s: float
+
+    @property
+    def wrong_colour(self) -> bool:
+        """True when the arm went for another block than the task's."""
+        return self.chosen not in ('', self.trial.task.colour)
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """The figures of a group of outcomes.
+
+    Attributes:
+        condition: of the group.
+        kind: kind of its tasks, or `all`.
+        trials: how many.
+        successes: how many of them succeeded.
+        low: lower end of the 95 % Wilson interval of the success rate.
+        high: upper end.
+        right: trials in which the arm went for the right block.
+        wrong: trials in which it went for another one.
+        mean_steps: policy steps of the successes; 0 when there are none.
+    """
+
+    condition: str
+    kind: str
+    trials: int
+    successes: int
+    low: float
+    high: float
+    right: int
+    wrong: int
+    mean_steps: float
+
+
+def make_trials(conditions: Sequence[str], tasks: Sequence[Task], seeds: Iterable[int],
+                ) -> list[Trial]:
+    """Returns, for each condition, kind of task and seed, one of the kind's tasks.
+
+    All conditions get the same tasks in the same scenes.
+
+    Raises:
+        ParameterError: a condition is unknown.
+    """
+    for condition in conditions:
+        if condition not in CONDITIONS:
+            raise ParameterError(f"condition must be one of {', '.join(CONDITIONS)}, got "
+                                 f"'{condition}'{closest(condition, CONDITIONS)}")
+    by_kind: dict[str, list[Task]] = {}
+    for task in tasks:
+        by_kind.setdefault(task.kind, []).append(task)
+    chosen: list[tuple[Task, int]] = []
+    for seed in seeds:
+        layout = sample_layout(seed)
+        chosen += [(task_for_seed(seed, layout, group), seed) for group in by_kind.values()
+                   if any(possible(task, layout) for task in group)]
+    return [Trial(condition, task, seed) for condition in conditions for task, seed in chosen]
+
+
+def figures(outcomes: Sequence[Outcome]) -> list[Figure]:
+    """Returns the figures of each condition and kind, and of each condition as a whole."""
+    rows = []
+    for condition in dict.fromkeys(outcome.trial.condition for outcome in outcomes):
+        of = [outcome for outcome in outcomes if outcome.trial.condition == condition]
+        kinds = sorted({outcome.trial.task.kind for outcome in of})
+        rows += [_figure(condition, kind, [o for o in of if o.trial.task.kind == kind])
+                 for kind in kinds]
+        if len(kinds) > 1:
+            rows.append(_figure(condition, 'all', of))
+    return rows
+
+
+def _figure(condition: str, kind: str, outcomes: Sequence[Outcome]) -> Figure:
+    good = [outcome for outcome in outcomes if outcome.success]
+    low, high = wilson(len(good), len(outcomes))
+    right = sum(outcome.chosen == outcome.trial.task.colour for outcome in outcomes)
+    steps = sum(outcome.steps for outcome in good) / len(good) if good else 0.0
+    return Figure(condition, kind, len(outcomes), len(good), low, high, right,
+                  sum(outcome.wrong_colour for outcome in outcomes), steps)
+
+
+def markdown(rows: Sequence[Figure]) -> str:
+    """Returns figures as a Markdown table."""
+    lines = ['| told by | task | success | 95 % interval | right block | wrong block | steps |',
+             '|---|---|---|---|---|---|---|']
+    lines += [
+        f'| {row.condition} | {row.kind} | {row.successes}/{row.trials} = '
+        f'{row.successes / row.trials:.0%} | {row.low:.0%} to {row.high:.0%} | '
+        f'{row.right / row.trials:.0%} | {row.wrong / row.trials:.0%} | {row.mean_steps:.0f} |'
+        for row in rows]
+    return '\n'.join(lines) + '\n'
+
+
+class OutcomeFile:
+    """A CSV table of outcomes to which each is added when it is known."""
+
+    COLUMNS = ('condition', 'task', 'seed', 'success', 'chosen', 'steps', 'wall_s', 'instruction')
+
+    def __init__(self, path: Path) -> None:
+        """Takes a file that may exist."""
+        self.path = path
+
+    def read(self) -> Iterator[Outcome]:
+        """Yields what is there; a last line that was cut short is left out.
+
+        Raises:
+            DataError: the file is not one of these tables.
+        """
+        if not self.path.is_file():
+            return
+        with self.path.open(newline='', encoding='utf-8') as file:
+            table = csv.DictReader(file)
+            if tuple(table.fieldnames or ()) != self.COLUMNS:
+                raise DataError(f'{self.path} must be a table of outcomes, got the columns '
+                                f"{', '.join(table.fieldnames or ())}; choose another folder")
+            for row in table:
+                if None not in row.values():
+                    yield Outcome(
+                        Trial(row['condition'], task_named(row['task']), int(row['seed'])),
+                        row['success'] == 'True', row['chosen'], int(row['steps']),
+                        float(row['wall_s']))
+
+    def add(self, outcome: Outcome) -> None:
+        """Adds a line; it is on the disk when this returns."""
+        new = not self.path.exists()
+        with self.path.open('a', newline='', encoding='utf-8') as file:
+            table = csv.writer(file)
+            if new:
+                table.writerow(self.COLUMNS)
+            trial = outcome.trial
+            table.writerow([*trial.key, outcome.success, outcome.chosen, outcome.steps,
+                            f'{outcome.wall_s:.2f}', trial.instruction])
