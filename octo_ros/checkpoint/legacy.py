@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 _HEAD_ARGUMENTS = {'pred_horizon': 'action_horizon'}
+_TOKEN_PER = {'pred_horizon': 'action_horizon',
+              'action_dim_and_pred_horizon': 'action_dim_and_action_horizon'}
 _BATCH = {'tasks': 'task'}
 _OBSERVATION = {'pad_mask': 'timestep_pad_mask'}
 
@@ -31,7 +33,10 @@ def update_example_batch(batch: Mapping[str, Any]) -> dict[str, Any]:
 def _update_head(spec: Any) -> Any:
     if not isinstance(spec, Mapping) or not isinstance(spec.get('kwargs'), Mapping):
         return spec
-    return {**spec, 'kwargs': _rename(spec['kwargs'], _HEAD_ARGUMENTS)}
+    kwargs = _rename(spec['kwargs'], _HEAD_ARGUMENTS)
+    if 'token_per' in kwargs:
+        kwargs['token_per'] = _TOKEN_PER.get(kwargs['token_per'], kwargs['token_per'])
+    return {**spec, 'kwargs': kwargs}
 
 
 def _rename(mapping: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

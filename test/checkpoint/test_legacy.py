@@ -1,5 +1,7 @@
 """Tests of the names of December 2023."""
 
+import pytest
+
 from octo_ros.checkpoint.legacy import update_config
 from octo_ros.checkpoint.legacy import update_example_batch
 
@@ -38,3 +40,12 @@ def test_an_old_batch_gets_todays_names():
 def test_a_batch_of_today_is_left_alone():
     batch = {'observation': {'timestep_pad_mask': 1}, 'task': {}, 'action': 4}
     assert update_example_batch(batch) == batch
+
+
+@pytest.mark.parametrize(('old', 'new'), [
+    ('pred_horizon', 'action_horizon'), ('', ''),
+    ('action_dim_and_pred_horizon', 'action_dim_and_action_horizon')])
+def test_what_a_token_stands_for_has_its_new_name(old, new):
+    heads = {'action': {'name': 'DiscreteActionHead', 'kwargs': {'token_per': old}}}
+    found = update_config({'model': {'heads': heads}})
+    assert found['model']['heads']['action']['kwargs'] == {'token_per': new}
