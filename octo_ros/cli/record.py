@@ -3,14 +3,11 @@
 import argparse
 import dataclasses
 import functools
-import json
-import shutil
-from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
-from typing import Any
 
+from octo_ros.cli import output_folder
 from octo_ros.errors import ParameterError
 from octo_ros.errors import closest
 from octo_ros.params import from_flat
@@ -59,8 +56,9 @@ def run(args: argparse.Namespace) -> int:
     if args.seed < 0:
         raise ParameterError(f'--seed must not be negative, got {args.seed}')
     tasks = named_tasks(args.tasks)
-    _prepare(args.out, {'tasks': [task.name for task in tasks], 'noise': not args.no_noise,
-                        **dataclasses.asdict(image_format)})
+    output_folder.prepare(args.out, SETTINGS, {
+        'tasks': [task.name for task in tasks], 'noise': not args.no_noise,
+        **dataclasses.asdict(image_format)})
     jobs = _jobs(tasks, range(args.seed, args.seed + args.episodes))
     todo = [job for job in jobs if not (args.out / name_of(job)).exists()]
     if len(todo) < len(jobs):
@@ -135,26 +133,3 @@ def _record(args: argparse.Namespace, todo: Sequence['Job'], image_format: 'Imag
         todo, processes=min(args.processes, len(todo)), finish=finish, max_steps=MAX_STEPS,
         noise=None if args.no_noise else NoiseParams())
     return list(track(episodes, f'Recording to {args.out}', total=len(todo)))
-
-
-def _prepare(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Makes the folder, or checks that it was recorded with the same settings.
-
-    Raises:
-        ParameterError: the settings differ, or something else is in the folder.
-    """
-    file = folder / SETTINGS
-    if file.is_file():
-        before = json.loads(file.read_text(encoding='utf-8'))
-        for name, value in settings.items():
-            if before.get(name) != value:
-                raise ParameterError(
-                    f'{folder} must be recorded with one set of options: {name} was '
-                    f'{before.get(name)}, got {value}; choose another folder, or delete that one')
-    elif folder.exists() and any(folder.iterdir()):
-        raise ParameterError(f'{folder} must be empty or made by this command, got other files; '
-                             'choose another folder')
-    folder.mkdir(parents=True, exist_ok=True)
-    for left_over in folder.glob('.partial-*'):  # of a run that was killed
-        shutil.rmtree(left_over, ignore_errors=True)
-    file.write_text(json.dumps(dict(settings), indent=1) + '\n', encoding='utf-8')

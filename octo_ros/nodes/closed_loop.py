@@ -33,10 +33,12 @@ from std_srvs.srv import SetBool
 from std_srvs.srv import Trigger
 
 from octo_ros.errors import OctoError
+from octo_ros.errors import TaskError
 from octo_ros.nodes import isolation
 from octo_ros.nodes import qos
 from octo_ros.nodes.controller_node import NAME as CONTROLLER
 from octo_ros.nodes.sim_node import NAME as SIM
+from octo_ros.sim import scene
 from octo_ros.sim.renderer import DEFAULT_SIZES
 from octo_ros.sim.rollout import MAX_STEPS
 from octo_ros.sim.trials import GOAL_CONDITIONS
@@ -59,7 +61,6 @@ class LoopOptions:
 
     Attributes:
         checkpoint: folder or hf:// name.
-        cameras: cameras of the simulator that the checkpoint takes.
         robot: robot profile.
         folder: where the logs of both processes go.
         real_time: 5 steps a second instead of lockstep.
@@ -70,7 +71,6 @@ class LoopOptions:
     """
 
     checkpoint: str
-    cameras: tuple[str, ...]
     folder: Path
     robot: str = 'viperx_sim'
     real_time: bool = False
@@ -84,18 +84,21 @@ class ClosedLoop:
     """Controller and simulator at work together; close it, or use it in a `with` statement."""
 
     def __init__(self, options: LoopOptions, *, name: str = '',
-                 watch: Callable[[bytes], Any] | None = None) -> None:
+                 watch: Callable[[bytes], Any] | None = None,
+                 stopping: threading.Event | None = None) -> None:
         """Starts both and waits until they are ready.
 
         Args:
             options: how to run.
             name: tells the logs of several sessions apart.
             watch: is given each JPEG of the first camera.
+            stopping: ends every wait with an OctoError once it is set.
 
         Raises:
             OctoError: a process ended, or was not ready in time.
         """
         self._options = options
+        self._stopping = stopping or threading.Event()
         self._ended = contextlib.ExitStack()
         options.folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -124,7 +127,8 @@ class ClosedLoop:
         """Runs one trial.
 
         Raises:
-            OctoError: a process ended or did not answer, or there is no goal image to be had.
+            TaskError: there is no goal image to be had.
+            OctoError: a process ended or did not answer.
         """
         begin_s = time.perf_counter()
         self.pause(True)
@@ -134,7 +138,7 @@ class ClosedLoop:
         self.call(Trigger, f'{CONTROLLER}/reset')
         self._results.clear()
         if trial.condition == 'goal':
-            self.call(Trigger, f'{SIM}/publish_goal')
+            self._publish_goals()
         elif trial.condition in GOAL_CONDITIONS:
             self._publish_black_goals()
         else:
@@ -178,6 +182,8 @@ class ClosedLoop:
                 if process.poll() is not None:
                     raise OctoError(f'the {part} must run, it ended with exit code '
                                     f'{process.returncode}; its last words:\n{self._tail(part)}')
+            if self._stopping.is_set():
+                raise OctoError('the session must not be interrupted, it was told to stop')
             if time.monotonic() > deadline_s:
                 raise OctoError(f'{what} must come within {timeout_s:.0f} s, it did not; the '
                                 f"controller's last words:\n{self._tail('controller')}")
@@ -190,7 +196,8 @@ class ClosedLoop:
             context = Context()
             rclpy.init(context=context, domain_id=int(environment['ROS_DOMAIN_ID']))
             self._ended.callback(rclpy.try_shutdown, context=context)
-            self._node = Node('octo_ros_eval', context=context)
+            # Several sessions of one process would share the name's logger on /rosout.
+            self._node = Node('octo_ros_eval', context=context, enable_rosout=False)
             self._ended.callback(self._node.destroy_node)
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self._node)
@@ -198,23 +205,25 @@ class ClosedLoop:
         return environment
 
     def _prepare(self, watch: Callable[[bytes], Any] | None) -> None:
-        node, options = self._node, self._options
+        node = self._node
         self._clients: dict[str, Any] = {}
         self._results: list[dict[str, Any]] = []
         self._instruction = node.create_publisher(String, 'instruction', qos.named('latched'))
         self._goals = {camera: node.create_publisher(
-            Image, f'goal/image_{camera}', qos.named('latched')) for camera in options.cameras}
+            Image, f'goal/image_{camera}', qos.named('latched')) for camera in scene.CAMERAS}
         node.create_subscription(
             String, f'{SIM}/result',
             lambda message: self._results.append(json.loads(message.data)), qos.named('latched'))
         if watch is not None:
             node.create_subscription(
-                CompressedImage, CAMERA.format(options.cameras[0]) + '/compressed',
+                CompressedImage, CAMERA.format(scene.CAMERAS[0]) + '/compressed',
                 lambda message: watch(bytes(message.data)), qos.named('reliable'))
         self.spin_until(
-            lambda: node.count_publishers(f'{CONTROLLER}/action_chunk') and all(
-                node.count_subscribers(CAMERA.format(camera)) for camera in options.cameras),
-            _START_TIMEOUT_S, 'the controller')
+            lambda: any(node.count_subscribers(CAMERA.format(camera))
+                        for camera in scene.CAMERAS),
+            _START_TIMEOUT_S, 'a subscription of a camera by the controller')
+        self.spin_until(lambda: node.count_publishers(f'{SIM}/result'), _START_TIMEOUT_S,
+                        'the simulator')
 
     def _wait_for_result(self, trial: Trial) -> dict[str, Any]:
         key = {'seed': trial.seed, 'task': trial.task.name}
@@ -227,6 +236,12 @@ class ClosedLoop:
         self.spin_until(decided, _STEP_TIMEOUT_S + self._options.max_steps * _STEP_TIMEOUT_S,
                         f'the end of {trial.task.name} in the scene of seed {trial.seed}')
         return found[0]
+
+    def _publish_goals(self) -> None:
+        try:
+            self.call(Trigger, f'{SIM}/publish_goal')
+        except OctoError as error:
+            raise TaskError(str(error)) from error
 
     def _publish_black_goals(self) -> None:
         for camera, publisher in self._goals.items():
@@ -254,15 +269,14 @@ def controller_command(options: LoopOptions) -> list[str]:
     """Returns the command line of the controller: the same node that a robot runs."""
     values = {
         'policy.checkpoint': options.checkpoint, 'policy.seed': options.seed,
-        'robot': options.robot, 'cameras': [f'image_{camera}' for camera in options.cameras],
-        'transport': 'raw', 'qos.streams': 'reliable', 'qos.commands': 'reliable',
-        'use_sim_time': True}
+        'robot': options.robot, 'transport': 'raw', 'use_sim_time': True,
+        'qos.streams': 'reliable', 'qos.commands': 'reliable'}
     if not options.real_time:
         # The finest timer, so that an answer goes out soon after the inference; and no stop
         # behaviour, which the simulator would take for an answer.
         values |= {'command_rate_hz': 1000.0, 'loop.wait_for_inference': True,
                    'profile.command.stop': 'none'}
-    remaps = {f'image_{camera}': CAMERA.format(camera) for camera in options.cameras}
+    remaps = {f'image_{camera}': CAMERA.format(camera) for camera in scene.CAMERAS}
     return _command('octo_ros.nodes.controller_node', values | dict(options.parameters), remaps)
 
 

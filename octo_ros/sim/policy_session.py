@@ -32,13 +32,14 @@ from octo_ros.sim.trials import Outcome
 from octo_ros.sim.trials import Trial
 
 _STEP_NS = round(STEP_S * 1e9)
+_SEED_STRIDE = 100_000_007
 
 
 class PolicySession:
     """Runs trials one after another; use it in one thread."""
 
     def __init__(self, policy: Policy, profile: RobotProfile, *, loop: LoopParams | None = None,
-                 max_steps: int = MAX_STEPS, sim: Simulator | None = None,
+                 max_steps: int = MAX_STEPS, seed: int = 0, sim: Simulator | None = None,
                  watch: Callable[[Mapping[str, np.ndarray]], Any] | None = None) -> None:
         """Prepares the policy for the simulator's cameras.
 
@@ -47,6 +48,7 @@ class PolicySession:
             profile: of the simulated robot; it must command twists.
             loop: execution of chunks.
             max_steps: a trial without success ends here.
+            seed: of the policy's random numbers; each trial starts from this and its own.
             sim: the simulator; a new one when None.
             watch: is given the views of each step.
 
@@ -60,12 +62,13 @@ class PolicySession:
         self._runtime.prepare()
         self._policy = policy
         self._max_steps = max_steps
+        self._seed = seed
         self._sim = sim or Simulator()
         self._watch = watch
         self._now_ns = 0
 
     def run(self, trial: Trial) -> Outcome:
-        """Runs one trial; the random numbers start from its seed.
+        """Runs one trial; what came before it does not matter.
 
         Raises:
             ObservationError: the policy gave no action.
@@ -75,7 +78,7 @@ class PolicySession:
         sim.reset(trial.seed)
         runtime.clear_task()
         runtime.reset()
-        self._policy.reset(trial.seed)
+        self._policy.reset(_SEED_STRIDE * self._seed + trial.seed)
         self._set_task(trial)
         test, start = SuccessTest(trial.task), sim.state()
         steps, success = 0, False
