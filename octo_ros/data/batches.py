@@ -85,6 +85,7 @@ class BatchSource:
         self._owner = np.repeat(chosen, episodes.lengths[chosen])
         self._step = np.concatenate([np.arange(n) for n in episodes.lengths[chosen]])
         self._actions, self._action_mask = _padded_actions(episodes, statistics, spec)
+        self._action_statistics = statistics['action']
         self._proprio = None
         if spec.proprio and episodes.proprio is not None:
             self._proprio = normalize(
@@ -100,6 +101,13 @@ class BatchSource:
         """Number of different examples: the steps of the chosen episodes."""
         return len(self._step)
 
+    @property
+    def mean_action(self) -> Float[np.ndarray, 'ad']:
+        """The mean action that the statistics hold, normalised: what a policy says blindly."""
+        mean = np.asarray(self._action_statistics['mean'])[None]
+        normalized = normalize(mean, self._action_statistics, self.spec.normalization_type)[0]
+        return np.pad(normalized, (0, self.spec.action_dim - len(normalized)))
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Returns this host's rows of batch `index`."""
         size = self.spec.batch_size
@@ -113,11 +121,16 @@ class BatchSource:
         return self._gather(owner[mine], step[mine], Tasks(
             tasks.goal_steps[mine], tasks.keep_goal[mine], tasks.instructions[mine]))
 
-    def in_order(self, rows: Int[np.ndarray, 'b']) -> dict[str, Any]:
-        """Returns chosen examples, numbered along the episodes, with instruction and end goal."""
+    def in_order(self, rows: Int[np.ndarray, 'b'], *, goal: bool) -> dict[str, Any]:
+        """Returns chosen examples, numbered along the episodes.
+
+        Args:
+            rows: numbers of the examples, over all hosts.
+            goal: True for the last frames of the episode as the task, False for the instruction.
+        """
         owner, step = self._owner[rows], self._step[rows]
         last = self._episodes.lengths[owner] - 1
-        keep = np.full(len(rows), self._tasks.modality == 'image_conditioned')
+        keep = np.full(len(rows), goal)
         return self._gather(owner, step, Tasks(last, keep, np.zeros(len(rows), np.int64)))
 
     def _positions(self, places: Int[np.ndarray, 'b']) -> Int[np.ndarray, 'b']:

@@ -105,7 +105,7 @@ def test_chosen_episodes_only(episode_set):
 
 def test_examples_in_order_have_the_last_frame_as_goal(episode_set):
     source = source_of(episode_set, tasks=TaskParams(modality='image_conditioned'))
-    batch = source.in_order(np.arange(8))
+    batch = source.in_order(np.arange(8), goal=True)
     np.testing.assert_array_equal(batch['observation']['timestep'][:, -1],
                                   [0, 1, 2, 3, 4, 0, 1, 2])
     np.testing.assert_array_equal(batch['task']['image_primary'][:, 0, 0, 0],

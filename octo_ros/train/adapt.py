@@ -1,0 +1,156 @@
+"""Fits the configuration of a checkpoint to other cameras, proprio, chunks and action heads."""
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+from octo_ros.data.augment import check_options
+from octo_ros.data.augment import default_options
+from octo_ros.errors import ParameterError
+from octo_ros.params import param
+from octo_ros.train.params import TrainParams
+
+_TOKENIZERS = 'octo.model.components.tokenizers'
+_HEADS = 'octo.model.components.action_heads'
+_HEAD_CLASSES = {
+    'diffusion': 'DiffusionActionHead', 'l1': 'L1ActionHead', 'mse': 'MSEActionHead'}
+_WRIST = 'wrist'
+PROPRIO = 'proprio'
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelParams:
+    """What of a checkpoint's model is changed for a new robot."""
+
+    window: int = param(0, 'History steps; 0: as in the checkpoint.', ge=0, le=10)
+    action_horizon: int = param(
+        0, 'Actions in a chunk; 0: as in the checkpoint.', ge=0, le=200)
+    head: str = param(
+        'keep', "Action head: the checkpoint's, or a fresh one.",
+        one_of=('keep', *_HEAD_CLASSES))
+    proprio: bool = param(False, 'Give the proprio vector to the policy, too.')
+
+
+def adapt_config(config: Mapping[str, Any], params: ModelParams, *, image_keys: Sequence[str],
+                 action_dim: int) -> dict[str, Any]:
+    """Returns the configuration for a data set.
+
+    Cameras that the data lack are left out; a new camera gets a tokenizer like that of the first
+    known one. A head of the right size is kept as it is.
+
+    Args:
+        config: of the checkpoint.
+        params: what is changed.
+        image_keys: observation keys of the data (`image_primary`).
+        action_dim: dimensions of the data's actions.
+    """
+    result = copy.deepcopy(dict(config))
+    model = result['model']
+    model['observation_tokenizers'] = _observation_tokenizers(
+        model['observation_tokenizers'], image_keys, proprio=params.proprio)
+    head = model['heads']['action']
+    if params.head != 'keep':
+        head = {'module': _HEADS, 'name': _HEAD_CLASSES[params.head], 'args': [], 'kwargs': {
+            'readout_key': 'readout_action', 'use_map': False,
+            'action_horizon': horizon_of(config)}}
+        model['heads']['action'] = head
+    head['kwargs']['action_dim'] = action_dim
+    if params.action_horizon:
+        head['kwargs']['action_horizon'] = params.action_horizon
+    result['window_size'] = params.window or result.get('window_size') or 1
+    if result['window_size'] > model['max_horizon']:
+        raise ParameterError(
+            f"'window' must be at most the model's max_horizon {model['max_horizon']}, got "
+            f"{result['window_size']}")
+    return result
+
+
+def horizon_of(config: Mapping[str, Any]) -> int:
+    """Returns the number of actions in a chunk."""
+    return int(config['model']['heads']['action']['kwargs'].get('action_horizon', 1))
+
+
+def record_run(config: Mapping[str, Any], params: TrainParams, frozen: Sequence[str], *,
+               image_sizes: Mapping[str, tuple[int, int]], augmentation: Mapping[str, Any],
+               action_dim: int) -> dict[str, Any]:
+    """Returns the configuration with the entries that tell how this run trains."""
+    result = copy.deepcopy(dict(config))
+    optimizer, task = params.optimizer, params.task
+    rate = {'name': optimizer.schedule, 'init_value': 0.0, 'peak_value': optimizer.learning_rate,
+            'warmup_steps': optimizer.warmup_steps}
+    if optimizer.schedule == 'cosine':
+        rate |= {'decay_steps': params.steps, 'end_value': 0.0}
+    elif optimizer.schedule == 'rsqrt':
+        rate |= {'timescale': optimizer.timescale}
+    data = dict(result.get('dataset_kwargs') or {})
+    data |= {
+        'batch_size': params.batch_size,
+        'frame_transform_kwargs': {
+            'resize_size': {key.removeprefix('image_'): list(size)
+                            for key, size in image_sizes.items()},
+            'image_augment_kwargs': augmentation},
+        'traj_transform_kwargs': {
+            'window_size': result['window_size'], 'action_horizon': horizon_of(result),
+            'max_action_dim': action_dim,
+            'goal_relabeling_strategy': 'uniform' if task.uses_goals else None,
+            'task_augment_strategy': 'delete_and_rephrase',
+            'task_augment_kwargs': {
+                'keep_image_prob': task.goal_share, 'rephrase_prob': task.rephrase_prob}}}
+    return result | {
+        'dataset_kwargs': data, 'num_steps': params.steps, 'seed': params.seed,
+        'modality': task.modality, 'finetuning_mode': params.mode,
+        'optimizer': {
+            'learning_rate': rate, 'weight_decay': optimizer.weight_decay,
+            'clip_gradient': optimizer.clip_gradient or None, 'frozen_keys': list(frozen),
+            'grad_accumulation_steps': optimizer.accumulate}}
+
+
+def augmentation_of(config: Mapping[str, Any], image_keys: Sequence[str]) -> dict[str, Any]:
+    """Returns the augmentation of each camera: the checkpoint's, or Octo's own for a new one."""
+    given = (config.get('dataset_kwargs') or {}).get('frame_transform_kwargs') or {}
+    known = given.get('image_augment_kwargs') or {}
+    options = {}
+    for key in image_keys:
+        camera = key.removeprefix('image_')
+        found = known if 'augment_order' in known else known.get(camera)
+        options[camera] = dict(found) if found else default_options(crop=_WRIST not in camera)
+        check_options(options[camera], camera)
+    return options
+
+
+def finetunes_language(config: Mapping[str, Any]) -> bool:
+    """Returns True when the language model is trained along."""
+    return any(spec['kwargs'].get('finetune_encoder', False)
+               for spec in config['model']['task_tokenizers'].values())
+
+
+def _observation_tokenizers(tokenizers: Mapping[str, Any], image_keys: Sequence[str], *,
+                            proprio: bool) -> dict[str, Any]:
+    kept = {name: spec for name, spec in tokenizers.items()
+            if _wanted(spec, image_keys, proprio=proprio)}
+    cameras = [spec for spec in tokenizers.values() if spec['name'] == 'ImageTokenizer']
+    seen = {key for spec in kept.values() for key in spec['kwargs'].get('obs_stack_keys', ())}
+    for key in image_keys:
+        if key in seen:
+            continue
+        if not cameras:
+            raise ParameterError(f"'{key}' needs a camera tokenizer in the checkpoint to be like")
+        spec = copy.deepcopy(cameras[0])
+        spec['kwargs']['obs_stack_keys'] = [key]
+        if spec['kwargs'].get('task_stack_keys'):
+            spec['kwargs']['task_stack_keys'] = [key]
+        kept[key.removeprefix('image_')] = spec
+    if proprio and not any(spec['name'] == 'LowdimObsTokenizer' for spec in kept.values()):
+        kept[PROPRIO] = {
+            'module': _TOKENIZERS, 'name': 'LowdimObsTokenizer', 'args': [], 'kwargs': {
+                'obs_keys': [PROPRIO], 'n_bins': 256, 'bin_type': 'normal', 'low': -2.0,
+                'high': 2.0, 'discretize': True}}
+    return kept
+
+
+def _wanted(spec: Mapping[str, Any], image_keys: Sequence[str], *, proprio: bool) -> bool:
+    if spec['name'] == 'LowdimObsTokenizer':
+        return proprio
+    return any(key in image_keys for key in spec['kwargs'].get('obs_stack_keys', ()))

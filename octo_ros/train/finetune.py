@@ -1,0 +1,263 @@
+"""From a model and an episode set to a trained checkpoint in the released layout."""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Mapping
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from octo_ros import params as schema
+from octo_ros.array_typing import Int
+from octo_ros.checkpoint.merge import MergeReport
+from octo_ros.checkpoint.merge import flatten
+from octo_ros.checkpoint.merge import merge_params
+from octo_ros.checkpoint.spec_registry import build_module
+from octo_ros.data.batches import BatchSource
+from octo_ros.data.batches import BatchSpec
+from octo_ros.data.instructions import Encode
+from octo_ros.data.instructions import InstructionTable
+from octo_ros.data.statistics import dataset_statistics
+from octo_ros.data.store import EpisodeSet
+from octo_ros.errors import DataError
+from octo_ros.policy.images import crop_for
+from octo_ros.policy.octo_model import OctoModel
+from octo_ros.train.adapt import ModelParams
+from octo_ros.train.adapt import adapt_config
+from octo_ros.train.adapt import augmentation_of
+from octo_ros.train.adapt import finetunes_language
+from octo_ros.train.adapt import horizon_of
+from octo_ros.train.adapt import record_run
+from octo_ros.train.devices import Devices
+from octo_ros.train.evaluate import Evaluator
+from octo_ros.train.freezing import frozen_keys
+from octo_ros.train.loop import Outcome
+from octo_ros.train.loop import Setup
+from octo_ros.train.loop import Test
+from octo_ros.train.params import TrainParams
+
+CHECKPOINT_FOLDER = 'checkpoint'
+PARAMETERS_FILE = 'parameters.json'
+_TEXTS_AT_ONCE = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A run that is ready to start.
+
+    Attributes:
+        model: the model with its parameters at the start and everything to save beside them.
+        setup: what the loop takes.
+        report: which parameters came from the checkpoint.
+        evaluators: name of the task (`language`, `goal`) to the test on held-out episodes.
+    """
+
+    model: OctoModel
+    setup: Setup
+    report: MergeReport
+    evaluators: Mapping[str, Evaluator]
+
+
+def plan_finetune(base: OctoModel, episodes: EpisodeSet, model_params: ModelParams,
+                  params: TrainParams, *, held_out: Sequence[int] = (), dataset: str | None = None,
+                  action_mask: Sequence[bool] | None = None, devices: Devices | None = None,
+                  tests: Mapping[str, Test] | None = None) -> Plan:
+    """Fits a checkpoint to a data set and prepares its training.
+
+    Args:
+        base: the checkpoint, or a model made from scratch.
+        episodes: the data, at the model's image sizes.
+        model_params: what of the model is changed.
+        params: the run.
+        held_out: episodes that are tested with and never trained with.
+        dataset: name of the data set in the saved statistics; None saves them without a name.
+        action_mask: which action dimensions are normalised; all when None.
+        devices: where it runs; all devices when None.
+        tests: further tests by name, see `Setup`.
+
+    Raises:
+        DataError, ParameterError, CheckpointError: model, data and run do not go together.
+    """
+    devices = devices or Devices()
+    subsets = _subsets(len(episodes), held_out)
+    config = adapt_config(base.config, model_params, image_keys=tuple(episodes.image_sizes),
+                          action_dim=episodes.actions.shape[1])
+    frozen = frozen_keys(params.mode, finetune_language=finetunes_language(config))
+    augmentation = augmentation_of(config, tuple(episodes.image_sizes))
+    config = record_run(
+        config, params, frozen, image_sizes=episodes.image_sizes, augmentation=augmentation,
+        action_dim=episodes.actions.shape[1])
+    statistics = _statistics(episodes, subsets[0], action_mask)
+    sources = _Sources(base, config, episodes, statistics, model_params, params)
+    processor = base.text_processor if sources.language else None
+    example = _example(sources.make(subsets[0]), processor)
+    model, report = _merged(base, config, example, params.seed,
+                            {dataset: statistics} if dataset else statistics)
+    evaluators = _evaluators(model, sources, subsets[1], params, devices)
+    setup = Setup(
+        module=model.module, params=model.params, frozen_keys=frozen,
+        source=sources.make(subsets[0], devices), tests=_tests(evaluators) | dict(tests or {}),
+        augmentation=augmentation if params.augment else {})
+    return Plan(model, setup, report, evaluators)
+
+
+def save_outcome(plan: Plan, outcome: Outcome, folder: Path) -> Path:
+    """Saves the trained model in the released layout; returns the checkpoint's folder."""
+    model = OctoModel(
+        plan.model.module, outcome.params, plan.model.config, plan.model.example_batch,
+        dataset_statistics=plan.model.dataset_statistics,
+        text_processor=plan.model.text_processor, step=outcome.step)
+    target = folder / CHECKPOINT_FOLDER
+    if not (target / str(outcome.step)).exists():
+        model.save_pretrained(outcome.step, target)
+    return target
+
+
+def write_parameters(folder: Path, *groups: Any) -> None:
+    """Notes the parameters of a run beside its results."""
+    folder.mkdir(parents=True, exist_ok=True)
+    values = {name: value for group in groups for name, value in schema.to_flat(group).items()}
+    (folder / PARAMETERS_FILE).write_text(json.dumps(values, indent=1))
+
+
+def merge_text(report: MergeReport, fresh: OctoModel) -> str:
+    """Says what came from the checkpoint, what was dropped and what is fresh."""
+    sizes = {path: int(np.prod(leaf.shape)) for path, leaf in flatten(fresh.params).items()}
+    new = {*report.missing, *report.reshaped}
+    taken = sum(size for path, size in sizes.items() if path not in new)
+    lines = [f'{report.copied} parameter arrays ({taken:,} numbers) taken from the checkpoint, '
+             f'{len(new)} fresh ({sum(sizes[path] for path in new):,} numbers), '
+             f'{len(report.unexpected)} of the checkpoint dropped']
+    if not report.exact:
+        lines.append('(- fresh in the new model, + dropped from the checkpoint)')
+        lines.append(report.text())
+    return '\n'.join(lines)
+
+
+class _Sources:
+    """Makes batch sources that share their encoded instructions and statistics."""
+
+    def __init__(self, base: OctoModel, config: Mapping[str, Any], episodes: EpisodeSet,
+                 statistics: Mapping[str, Any], model_params: ModelParams, params: TrainParams
+                 ) -> None:
+        self.language = bool(config['model']['task_tokenizers']) and bool(base.text_processor)
+        self._episodes = episodes
+        self._statistics = statistics
+        self._params = params
+        self._spec = BatchSpec(
+            batch_size=params.batch_size, window=config['window_size'],
+            action_horizon=horizon_of(config), action_dim=episodes.actions.shape[1],
+            proprio=model_params.proprio, normalization_type=params.normalization_type,
+            language=self.language)
+        texts = [entry['instructions'] for entry in episodes.entries]
+        needs_language = params.task.modality == 'language_conditioned'
+        if needs_language and not any(text.strip() for group in texts for text in group):
+            raise DataError(f'{episodes.path}: must have instructions to train with language, got '
+                            'none; use the modality image_conditioned, or add them')
+        self._table = InstructionTable(texts, _encoder(base, config))
+
+    def make(self, subset: Int[np.ndarray, 'k'], devices: Devices | None = None) -> BatchSource:
+        shard = (0, 1) if devices is None else (jax.process_index(), jax.process_count())
+        return BatchSource(
+            self._episodes, self._statistics, self._spec, self._params.task, self._table,
+            seed=self._params.seed, shard=shard, subset=subset)
+
+
+def _encoder(base: OctoModel, config: Mapping[str, Any]) -> Encode:
+    """Returns ids for a language model that learns, and embeddings of one that does not.
+
+    A frozen language model, the larger part of Octo, thereby runs once per text of the data and
+    not in every step.
+    """
+    processor = base.text_processor
+    if processor is None:
+        return lambda texts: np.zeros((len(texts), 0))
+    if finetunes_language(config):
+        return processor.encode
+    run = jax.jit(lambda params, ids: base.module.apply(
+        {'params': params}, {'language_instruction': ids}, method='encode_language'))
+
+    def encode(texts: Sequence[str]) -> np.ndarray:
+        parts = []
+        for start in range(0, len(texts), _TEXTS_AT_ONCE):
+            part = list(texts[start:start + _TEXTS_AT_ONCE])
+            padded = part + [''] * (min(_TEXTS_AT_ONCE, len(texts)) - len(part))
+            parts.append(np.asarray(run(base.params, processor.encode(padded)))[:len(part)])
+        return np.concatenate(parts)
+
+    return encode
+
+
+def _subsets(count: int, held_out: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    wrong = [index for index in held_out if not 0 <= index < count]
+    if wrong:
+        raise DataError(f'held-out episodes must be from 0 to {count - 1}, got {wrong}')
+    test = np.array(sorted(set(held_out)), np.int64)
+    return np.setdiff1d(np.arange(count), test), test
+
+
+def _statistics(episodes: EpisodeSet, subset: np.ndarray, mask: Sequence[bool] | None
+                ) -> dict[str, Any]:
+    if not len(subset):
+        raise DataError(f'{episodes.path}: at least one episode must be trained with, got none')
+    rows = np.concatenate([
+        np.arange(episodes.starts[index], episodes.starts[index] + episodes.lengths[index])
+        for index in subset])
+    proprio = None if episodes.proprio is None else episodes.proprio[rows]
+    return dataset_statistics(episodes.actions[rows], proprio, len(subset), mask)
+
+
+def _example(source: BatchSource, processor: Any) -> dict[str, Any]:
+    """Returns a batch of one as a checkpoint holds it: token ids, and goals for every camera."""
+    rows = np.zeros(1, np.int64)
+    batch = source.in_order(rows, goal=True)
+    if processor is not None:
+        batch['task']['language_instruction'] = processor.encode([''])
+    return batch
+
+
+def _merged(base: OctoModel, config: Mapping[str, Any], example: Mapping[str, Any], seed: int,
+            statistics: Mapping[str, Any]) -> tuple[OctoModel, MergeReport]:
+    module = build_module(config['model'], params_shapes=base.params)
+    mask = example['observation']['timestep_pad_mask']
+    init = functools.partial(module.init, jax.random.key(seed))
+    shapes = jax.eval_shape(init, example['observation'], example['task'], mask)['params']
+    merged, report = merge_params(shapes, base.params)
+    if not report.exact:
+        fresh = jax.jit(init)(example['observation'], example['task'], mask)['params']
+        merged, report = merge_params(fresh, base.params)
+    model = OctoModel(module, merged, config, example, dataset_statistics=statistics,
+                      text_processor=base.text_processor)
+    return model, report
+
+
+def _evaluators(model: OctoModel, sources: _Sources, subset: np.ndarray, params: TrainParams,
+                devices: Devices) -> dict[str, Evaluator]:
+    if not len(subset):
+        return {}
+    source = sources.make(subset)
+    crops = {key: crop_for(model.config, key) for key in model.example_batch['observation']
+             if key.startswith('image_')}
+    modality = params.task.modality
+    tasks = {'language': False} if modality != 'image_conditioned' and sources.language else {}
+    tasks |= {'goal': True} if modality != 'language_conditioned' else {}
+    return {name: Evaluator(
+        model.module, source, crops, goal=goal, samples=params.eval_samples,
+        steps=params.eval_steps, seed=params.seed, devices=devices)
+        for name, goal in tasks.items()}
+
+
+def _tests(evaluators: Mapping[str, Evaluator]) -> dict[str, Test]:
+    def make(evaluator: Evaluator) -> Test:
+        def test(params: Mapping[str, Any], step: int) -> Mapping[str, float]:
+            report = evaluator(params)
+            return {'error': report.error} | {
+                f'error_{index}': float(value) for index, value in enumerate(report.per_dimension)}
+
+        return test
+
+    return {f'held_out_{name}': make(evaluator) for name, evaluator in evaluators.items()}

@@ -1,0 +1,228 @@
+"""The training loop: feeds the step, logs, tests, saves, and stops when told."""
+
+import contextlib
+import dataclasses
+import signal
+import threading
+import time
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from typing import Protocol
+
+import jax
+import numpy as np
+
+from octo_ros.array_typing import Array
+from octo_ros.data.batches import BatchSource
+from octo_ros.data.loader import batches
+from octo_ros.model.octo import OctoModule
+from octo_ros.train.devices import Devices
+from octo_ros.train.freezing import join
+from octo_ros.train.freezing import split
+from octo_ros.train.metrics import CURVES_FILE
+from octo_ros.train.metrics import MetricLog
+from octo_ros.train.metrics import draw_curves
+from octo_ros.train.params import TrainParams
+from octo_ros.train.saving import StateStore
+from octo_ros.train.step import TrainState
+from octo_ros.train.step import init_state
+from octo_ros.train.step import make_train_step
+
+STATE_FOLDER = 'state'
+_IN_FLIGHT = 2
+
+Test = Callable[[Mapping[str, Any], int], Mapping[str, float]]
+
+
+class Progress(Protocol):
+    """What the loop tells of its course."""
+
+    def update(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Tells that a step is done; `metrics` are the newest known ones."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """All that a run needs.
+
+    Attributes:
+        module: the model.
+        params: its parameters at the start, on the host or a device.
+        frozen_keys: patterns of the parameters that stay as they are.
+        source: the training batches.
+        augmentation: camera to its options; empty for none.
+        tests: name to a test of a parameter tree at a step, run every `eval_every` steps; what it
+            returns is logged as `name/metric`.
+    """
+
+    module: OctoModule
+    params: Mapping[str, Any]
+    frozen_keys: tuple[str, ...]
+    source: BatchSource
+    augmentation: Mapping[str, Any]
+    tests: Mapping[str, Test] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a run ended with.
+
+    Attributes:
+        step: number of steps done.
+        params: the whole parameter tree; the moving average where there is one.
+        stopped: True when it was told to stop before the last step.
+        metrics: every metric by step.
+    """
+
+    step: int
+    params: dict[str, Any]
+    stopped: bool
+    metrics: Mapping[str, Mapping[int, float]]
+
+
+def train(setup: Setup, params: TrainParams, folder: Path, *, devices: Devices | None = None,
+          progress: Progress | None = None) -> Outcome:
+    """Trains, going on from the state in the folder when there is one.
+
+    SIGINT and SIGTERM end the run after the step in hand; its state is saved. A second one ends
+    it at once.
+
+    Args:
+        setup: model, parameters and data.
+        params: the run.
+        folder: where state, metrics and curves go.
+        devices: devices to use; all when None.
+        progress: told after every step.
+
+    Raises:
+        ParameterError: the batch does not fit the devices, or nothing is left to train.
+        CheckpointError: the saved state is of another run.
+    """
+    devices = devices or Devices()
+    devices.check_batch(params.batch_size, params.optimizer.accumulate)
+    trained, frozen = split(setup.params, setup.frozen_keys)
+    state = init_state(params, devices.put_shared(trained))
+    frozen = devices.put_shared(frozen)
+    step_function = jax.jit(
+        make_train_step(setup.module, params, setup.augmentation),
+        out_shardings=(devices.shared, devices.shared), donate_argnums=0)
+    del trained
+    with contextlib.ExitStack() as stack:
+        store = stack.enter_context(StateStore(folder / STATE_FOLDER))
+        if store.latest is not None:
+            state = store.restore(devices.put_shared(state))
+        start = int(state.step)
+        log = stack.enter_context(MetricLog(folder, start))
+        stream = stack.enter_context(contextlib.closing(
+            batches(setup.source, start=start, workers=params.workers)))
+        stop = stack.enter_context(_stop_signals())
+        run = _Run(setup, params, step_function, frozen, store, log, progress)
+        state = run.go(state, stream, devices, stop)
+        step = int(state.step)
+        if step > start:
+            store.save(step, state)
+        draw_curves(log.values, folder / CURVES_FILE)
+    return Outcome(step, best_params(state, frozen), step < params.steps, log.values)
+
+
+def best_params(state: TrainState, frozen: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the parameters to test and to save: the moving average where there is one."""
+    return join(state.trained if state.average is None else state.average, frozen)
+
+
+class _Run:
+    """The steps of one run, with its logging in between."""
+
+    def __init__(self, setup: Setup, params: TrainParams, step_function: Callable[..., Any],
+                 frozen: Mapping[str, Any], store: StateStore, log: MetricLog,
+                 progress: Progress | None) -> None:
+        self._setup = setup
+        self._params = params
+        self._step = step_function
+        self._frozen = frozen
+        self._store = store
+        self._log = log
+        self._progress = progress
+        self._pending: list[dict[str, Array]] = []
+        self._since = time.perf_counter()
+        self._idle_s = 0.0
+        self._shown: dict[str, float] = {}
+
+    def go(self, state: TrainState, stream: Iterator[Any], devices: Devices,
+           stop: threading.Event) -> TrainState:
+        step, last = int(state.step), self._params.steps
+        while step < last and not stop.is_set():
+            waited = time.perf_counter()
+            batch = devices.put_batch(next(stream))
+            self._idle_s += time.perf_counter() - waited
+            state, metrics = self._step(state, self._frozen, batch)
+            step += 1
+            self._pending.append(metrics)
+            if len(self._pending) > _IN_FLIGHT:  # batches of steps not yet run take memory
+                jax.block_until_ready(self._pending[-_IN_FLIGHT - 1])
+            self._after(step, state)
+        return state
+
+    def _after(self, step: int, state: TrainState) -> None:
+        params, final = self._params, step == self._params.steps
+        if step % params.log_every == 0 or final:
+            self._write(step)
+        if step % params.eval_every == 0 or final:
+            self._test(step, state)
+        if step % params.save_every == 0 and not final:
+            self._store.save(step, state)
+        if self._progress is not None:
+            self._progress.update(step, self._shown)
+
+    def _write(self, step: int) -> None:
+        """Logs the mean of the metrics since the last time; this waits for the device."""
+        values = jax.device_get(self._pending)
+        elapsed = time.perf_counter() - self._since
+        means = {f'train/{name}': float(np.mean([row[name] for row in values]))
+                 for name in values[0]}
+        self._log.write(step, means)
+        speed = {'speed/samples_per_s': len(values) * self._params.batch_size / elapsed,
+                 'speed/waiting_for_data': self._idle_s / elapsed}
+        self._log.write(step, speed)
+        self._shown |= {'loss': means['train/loss'], 'samples_per_s': speed['speed/samples_per_s']}
+        self._pending = []
+        self._since, self._idle_s = time.perf_counter(), 0.0
+
+    def _test(self, step: int, state: TrainState) -> None:
+        began = time.perf_counter()
+        params = best_params(state, self._frozen)
+        for name, test in self._setup.tests.items():
+            found = {f'{name}/{metric}': value for metric, value in test(params, step).items()}
+            self._log.write(step, found)
+            self._shown |= found
+        self._since += time.perf_counter() - began
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """Turns the first SIGINT or SIGTERM into an event; the next one has its usual effect."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # signals belong to the main thread
+        return
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = {kind: signal.getsignal(kind) for kind in kinds}
+
+    def restore() -> None:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
+
+    def request(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        restore()
+
+    for kind in kinds:
+        signal.signal(kind, request)
+    try:
+        yield stop
+    finally:
+        restore()

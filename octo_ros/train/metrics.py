@@ -1,0 +1,87 @@
+"""What a run leaves to look at: metrics.csv, TensorBoard files and a picture of the curves."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from tensorboardX import SummaryWriter
+
+CSV_FILE = 'metrics.csv'
+CURVES_FILE = 'curves.png'
+_FIELDS = ('step', 'name', 'value')
+
+
+class MetricLog:
+    """Writes metrics as they come; a context manager.
+
+    A run that is taken up again goes on behind the step it starts from: lines of later steps,
+    which a killed run may have left, are dropped, so the file is that of one uninterrupted run.
+    """
+
+    def __init__(self, folder: Path, start: int = 0) -> None:
+        """Opens the files.
+
+        Args:
+            folder: where they lie.
+            start: step from which the run goes on.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / CSV_FILE
+        self.values: dict[str, dict[int, float]] = {}
+        self._keep(start)
+        self._file = self.path.open('w', newline='')
+        self._csv = csv.writer(self._file)
+        self._csv.writerow(_FIELDS)
+        for name, points in self.values.items():
+            for step, value in points.items():
+                self._csv.writerow((step, name, repr(value)))
+        self._events = SummaryWriter(str(folder / 'tensorboard'), purge_step=start + 1)
+
+    def __enter__(self) -> 'MetricLog':
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self._file.close()
+        self._events.close()
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Adds the metrics of a step."""
+        for name, value in metrics.items():
+            self.values.setdefault(name, {})[step] = float(value)
+            self._csv.writerow((step, name, repr(float(value))))
+            self._events.add_scalar(name, float(value), step)
+        self._file.flush()
+        self._events.flush()
+
+    def _keep(self, start: int) -> None:
+        if not start or not self.path.is_file():
+            return
+        with self.path.open(newline='') as file:
+            for row in csv.DictReader(file):
+                if int(row['step']) <= start:
+                    self.values.setdefault(row['name'], {})[int(row['step'])] = float(row['value'])
+
+
+def draw_curves(values: Mapping[str, Mapping[int, float]], file: Path) -> None:
+    """Draws one panel a metric.
+
+    Args:
+        values: metric to its value by step.
+        file: the picture to write.
+    """
+    from matplotlib.figure import Figure  # imported late: takes a second
+
+    names = sorted(values)
+    columns = min(3, len(names))
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(4.2 * columns, 2.6 * rows), layout='constrained')
+    for index, name in enumerate(names):
+        axes = figure.add_subplot(rows, columns, index + 1)
+        axes.plot(list(values[name]), list(values[name].values()), linewidth=1.2)
+        axes.set_title(name, fontsize=9)
+        axes.set_xlabel('step', fontsize=8)
+        axes.tick_params(labelsize=7)
+        axes.grid(alpha=0.3)
+    figure.savefig(file, dpi=110)

@@ -1,0 +1,140 @@
+"""Whole runs: they learn, stop when told, go on to the bit, and use several devices."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from octo_ros.errors import CheckpointError
+from octo_ros.errors import ParameterError
+from octo_ros.train.adapt import ModelParams
+from octo_ros.train.finetune import plan_finetune
+from octo_ros.train.loop import train
+from octo_ros.train.params import OptimizerParams
+from test.train.conftest import run_params
+
+ROOT = Path(__file__).resolve().parents[2]
+QUICK = {'batch_size': 8, 'log_every': 1, 'eval_every': 4, 'save_every': 2, 'eval_samples': 1,
+         'eval_steps': 4}
+
+
+@pytest.fixture
+def start(episodes, compilation_cache):
+    """Returns a function that starts a training process."""
+    def start(folder, *where, devices=1, **flat):
+        return _start(episodes, compilation_cache, folder, *where, devices=devices, **flat)
+
+    return start
+
+
+def _start(episodes, cache, folder, *where, devices, **flat):
+    environment = os.environ | cache | {
+        'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT), 'PYTHONUNBUFFERED': '1',
+        'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}'}
+    command = [sys.executable, str(ROOT / 'test/train/run_training.py'), str(episodes.path),
+               str(folder), json.dumps(QUICK | flat), *map(str, where)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            env=environment)
+
+
+def finish(process):
+    """Waits for a training process that must succeed; returns what it printed."""
+    output, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
+    return output
+
+
+def curve(folder, prefix=('train/', 'held_out')):
+    """Returns the metrics of a run that do not depend on the speed of the machine."""
+    with (folder / 'metrics.csv').open(newline='') as file:
+        return {(row['step'], row['name']): row['value'] for row in csv.DictReader(file)
+                if row['name'].startswith(prefix)}
+
+
+def test_a_run_learns_and_beats_the_mean_action(base, episodes, tmp_path):
+    params = run_params(steps=150, batch_size=32, log_every=50, eval_every=150, eval_steps=64,
+                        eval_samples=8, save_every=150, optimizer=OptimizerParams(
+                            learning_rate=5e-3, warmup_steps=10))
+    plan = plan_finetune(base, episodes, ModelParams(), params, held_out=[0, 1, 2])
+    outcome = train(plan.setup, params, tmp_path / 'run')
+    losses = list(outcome.metrics['train/loss'].values())
+    assert losses[-1] < 0.5 * losses[0]
+    assert outcome.metrics['held_out_language/error'][150] < 0.6
+    assert (tmp_path / 'run/curves.png').stat().st_size > 10_000
+    assert list((tmp_path / 'run/tensorboard').glob('events*'))
+    assert not outcome.stopped
+
+
+def test_a_killed_run_goes_on_to_the_bit(start, tmp_path):
+    whole, broken = tmp_path / 'whole', tmp_path / 'broken'
+    finish(start(whole, steps=8))
+    process = start(broken, steps=8)
+    for line in process.stdout:
+        if line.strip() == '5':
+            process.kill()
+            break
+    process.communicate()
+    assert int(max(int(row[0]) for row in curve(broken))) < 8
+    saved = sorted(int(path.name) for path in (broken / 'state').iterdir() if path.name.isdigit())
+    assert saved, 'a state was saved before the end'
+    finish(start(broken, steps=8))
+    assert curve(broken) == curve(whole)
+
+
+def test_ctrl_c_keeps_the_last_state(start, tmp_path):
+    process = start(tmp_path / 'run', steps=100_000)
+    for line in process.stdout:
+        if line.strip() == '3':
+            process.send_signal(signal.SIGINT)
+            break
+    output = finish(process)
+    last = int(output.split()[-1]) if output.strip() else 3
+    saved = [int(path.name) for path in (tmp_path / 'run/state').iterdir()
+             if path.name.isdigit()]
+    assert max(saved) >= last
+
+
+def test_two_devices_give_the_losses_of_one(start, tmp_path):
+    one, two = tmp_path / 'one', tmp_path / 'two'
+    processes = [start(one, steps=3), start(two, steps=3, devices=2)]
+    outputs = [finish(process) for process in processes]
+    assert ['devices 1' in outputs[0], 'devices 2' in outputs[1]] == [True, True]
+    assert_close(curve(one), curve(two))
+
+
+def test_two_hosts_give_the_losses_of_one(start, tmp_path, unused_port):
+    finish(start(tmp_path / 'one', steps=3))
+    address = f'127.0.0.1:{unused_port}'
+    processes = [start(tmp_path / 'host', address, 2, number, steps=3)
+                 for number in range(2)]
+    for process in processes:
+        assert 'devices 2' in finish(process)
+    assert_close(curve(tmp_path / 'one'), curve(tmp_path / 'host_0'))
+
+
+def assert_close(first, second):
+    assert first.keys() == second.keys()
+    names = sorted(first)
+    np.testing.assert_allclose([float(first[name]) for name in names],
+                               [float(second[name]) for name in names], rtol=2e-3, atol=1e-5)
+
+
+def test_a_state_of_another_model_is_refused(base, episodes, tmp_path):
+    plan = plan_finetune(base, episodes, ModelParams(), run_params())
+    train(plan.setup, run_params(steps=2), tmp_path / 'run')
+    other = plan_finetune(base, episodes, ModelParams(action_horizon=3), run_params())
+    with pytest.raises(CheckpointError, match='another folder'):
+        train(other.setup, run_params(steps=4), tmp_path / 'run')
+
+
+def test_a_batch_that_cannot_be_spread_is_refused(base, episodes, tmp_path):
+    plan = plan_finetune(base, episodes, ModelParams(), run_params())
+    params = run_params(batch_size=8, optimizer=OptimizerParams(accumulate=3))
+    with pytest.raises(ParameterError, match='multiple of 1 devices times 3'):
+        train(plan.setup, params, tmp_path / 'run')
