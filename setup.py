@@ -99,6 +99,7 @@ setup(
             'octo-ros = octo_ros.cli.main:main',
             'octo_controller = octo_ros.nodes.controller_node:main',
             'image_player = octo_ros.nodes.image_player:main',
+            'octo_sim = octo_ros.nodes.sim_node:main',
         ],
     },
 )

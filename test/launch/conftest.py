@@ -26,7 +26,8 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
         link.symlink_to(file)
     programs = prefix / 'lib' / 'octo_ros'
     programs.mkdir(parents=True)
-    for name, module in (('octo_controller', 'controller_node'), ('image_player', 'image_player')):
+    for name, module in (('octo_controller', 'controller_node'), ('image_player', 'image_player'),
+                         ('octo_sim', 'sim_node')):
         program = programs / name
         program.write_text(f'#!{sys.executable}\nimport sys\n'
                            f'from octo_ros.nodes.{module} import main\nsys.exit(main())\n')

@@ -145,3 +145,21 @@ def test_a_profile_of_the_user_is_left_alone(launch, tmp_path: pathlib.Path) -> 
     pid = running.wait_for(r'process started with pid \[(\d+)\]').group(1)
     child = pathlib.Path(f'/proc/{pid}/environ').read_bytes().decode()
     assert f'FASTDDS_DEFAULT_PROFILES_FILE={own}' in child
+
+
+def test_the_simulator_and_a_controller_do_the_task_of_the_scene(launch) -> None:
+    running = launch('demo.launch.py', 'seed:=3', 'task:=lift_red')
+    running.wait_for(r"\[octo_sim\]: Task 'lift_red' in the scene of seed 3")
+    running.wait_for(r"\[octo_controller\]: Configured for 'viperx_sim'")
+    running.wait_for(r"\[octo_controller\]: Instruction: '.*red")
+    running.wait_for(r'\[octo_controller\]: Running')
+    assert running.interrupt() == 0
+    assert running.output.count('process has finished cleanly') == 2
+    assert 'Traceback' not in running.output
+
+
+def test_the_simulator_alone_takes_its_parameters_as_arguments(launch) -> None:
+    running = launch('sim.launch.py', 'seed:=4', 'rate:=2.0')
+    running.wait_for("'rate' must be 1 without 'clock'")
+    running.wait()
+    assert 'Traceback' not in running.output
