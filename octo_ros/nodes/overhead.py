@@ -31,7 +31,7 @@ CAMERA_RATE_HZ = 30.0
 STEP_S = 0.1
 TIMEOUT_S = 60.0
 DIGITS = 9  # of a speed, when commands are told apart by it
-PARAMETERS = {'robot': 'widowx', 'transport': 'compressed', 'command_rate_hz': 200.0,
+PARAMETERS = {'robot': 'widowx', 'transport': 'compressed',
               'profile.step_s': STEP_S, 'loop.execute_steps': 1,
               'instruction': 'put the red block on the plate'}
 
