@@ -19,7 +19,6 @@ import functools
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
@@ -102,11 +101,85 @@ class RecordedEpisode:
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
+class EpisodeBag:
+    """A recording that is being written. Its folder appears whole at the end, or not at all."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Takes the folder to make.
+
+        Raises:
+            BagError: there is something there.
+        """
+        self.path = Path(path)
+        if self.path.exists():
+            raise BagError(f'recording {self.path} must be new, got something there; choose '
+                           'another folder')
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.types = _types()
+        # rosbags names the file inside after the folder, so it has its name from the start.
+        self._partial = Path(tempfile.mkdtemp(prefix='.partial-', dir=self.path.parent))
+        self._connections: dict[str, Any] = {}
+        self._writer = Writer(self._partial / self.path.name, version=_BAG_VERSION,
+                              storage_plugin=StoragePlugin.MCAP)
+        self._writer.open()
+
+    def write(self, topic: str, kind: str, time_ns: int, data: bytes | memoryview) -> None:
+        """Writes a serialised message."""
+        if topic not in self._connections:
+            self._connections[topic] = self._writer.add_connection(
+                topic, kind, typestore=self.types)
+        self._writer.write(self._connections[topic], time_ns, data)
+
+    def add(self, topic: str, kind: str, time_ns: int, message: Any) -> None:
+        """Writes a message of a class of `types`."""
+        self.write(topic, kind, time_ns, self.types.serialize_cdr(message, kind))
+
+    def add_text(self, topic: str, time_ns: int, text: str) -> None:
+        """Writes a std_msgs/String."""
+        self.add(topic, _TEXT, time_ns, self.types.types[_TEXT](text))
+
+    def add_facts(self, time_ns: int, facts: Mapping[str, Any]) -> None:
+        """Writes further facts, of values that JSON can hold."""
+        self.add_text(FACTS_TOPIC, time_ns, json.dumps(dict(facts), sort_keys=True))
+
+    def add_success(self, time_ns: int, success: bool) -> None:
+        """Writes whether the task was done."""
+        self.add(SUCCESS_TOPIC, _BOOL, time_ns, self.types.types[_BOOL](success))
+
+    def add_joints(self, topic: str, time_ns: int, names: Sequence[str],
+                   values: Float[np.ndarray, 'n']) -> None:
+        """Writes a sensor_msgs/JointState that is stamped with its time."""
+        empty = np.zeros(0)
+        self.add(topic, _JOINTS, time_ns, self.types.types[_JOINTS](
+            self._header(time_ns, 'base_link'), list(names), np.asarray(values, np.float64),
+            empty, empty))
+
+    def add_image(self, camera: str, time_ns: int, image: UInt8[np.ndarray, 'ih iw 3'],
+                  image_format: ImageFormat) -> None:
+        """Writes the frame of a camera, compressed."""
+        self.add(CAMERA_TOPIC.format(camera), _IMAGE, time_ns, self.types.types[_IMAGE](
+            self._header(time_ns, f'camera_{camera}'),
+            f'rgb8; {image_format.format} compressed bgr8', image_format.encode(image)))
+
+    def finish(self) -> None:
+        """Closes the recording and puts it in its place."""
+        self._writer.close()
+        (self._partial / self.path.name).rename(self.path)
+        self.discard()
+
+    def discard(self) -> None:
+        """Deletes what was written, unless it was finished."""
+        self._writer.abort()  # which does nothing to a closed one
+        shutil.rmtree(self._partial, ignore_errors=True)
+
+    def _header(self, stamp_ns: int, frame_id: str) -> Any:
+        stamp = self.types.types['builtin_interfaces/msg/Time'](*divmod(stamp_ns, _NS))
+        return self.types.types['std_msgs/msg/Header'](stamp, frame_id)
+
+
 def write_episode(path: str | Path, episode: RecordedEpisode, *, start_ns: int,
                   image_format: ImageFormat | None = None) -> None:
-    """Writes one recording. The folder appears whole, or not at all.
-
-    The same episode, format and start give the same bytes.
+    """Writes one recording. The same episode, format and start give the same bytes.
 
     Args:
         path: the folder to make.
@@ -117,58 +190,32 @@ def write_episode(path: str | Path, episode: RecordedEpisode, *, start_ns: int,
     Raises:
         BagError: there is something at `path`.
     """
-    path = Path(path)
-    if path.exists():
-        raise BagError(f'recording {path} must be new, got something there; choose another folder')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    types = _types()
-    # rosbags names the file inside after the folder, so the folder has its name from the start.
-    partial = Path(tempfile.mkdtemp(prefix='.partial-', dir=path.parent))
+    bag = EpisodeBag(path)
     try:
-        with Writer(partial / path.name, version=_BAG_VERSION,
-                    storage_plugin=StoragePlugin.MCAP) as writer:
-            connections: dict[str, Any] = {}
-            for offset_ns, topic, kind, message in _messages(
-                    episode, start_ns, image_format or ImageFormat(), types):
-                if topic not in connections:
-                    connections[topic] = writer.add_connection(topic, kind, typestore=types)
-                writer.write(connections[topic], start_ns + offset_ns,
-                             types.serialize_cdr(message, kind))
-        (partial / path.name).rename(path)
+        _write(bag, episode, start_ns, image_format or ImageFormat())
+        bag.finish()
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        bag.discard()
+
+
+def _write(bag: EpisodeBag, episode: RecordedEpisode, start_ns: int, image_format: ImageFormat,
+           ) -> None:
+    times_ns = [start_ns + offset_ns for offset_ns in episode.stamps_ns.tolist()]
+    if episode.facts:
+        bag.add_facts(times_ns[0], episode.facts)
+    if episode.instruction:
+        bag.add_text(INSTRUCTION_TOPIC, times_ns[0], episode.instruction)
+    for row, time_ns in enumerate(times_ns):
+        for camera, frames in episode.images.items():
+            bag.add_image(camera, time_ns, frames[row], image_format)
+        bag.add_joints(STATE_TOPIC, time_ns, episode.names, episode.state[row])
+        if episode.joints is not None:
+            bag.add_joints(JOINTS_TOPIC, time_ns, episode.joint_names, episode.joints[row])
+        bag.add_joints(ACTION_TOPIC, time_ns, episode.names, episode.actions[row])
+    if episode.success is not None:
+        bag.add_success(times_ns[-1], episode.success)
 
 
 @functools.cache
 def _types() -> Typestore:
     return get_typestore(Stores.ROS2_KILTED)
-
-
-def _messages(episode: RecordedEpisode, start_ns: int, image_format: ImageFormat,
-              types: Typestore) -> Iterator[tuple[int, str, str, Any]]:
-    """Yields time since the start [ns], topic, type and message, in order of time."""
-    text, flag = types.types[_TEXT], types.types[_BOOL]
-    begin_ns = int(episode.stamps_ns[0])
-    if episode.facts:
-        yield begin_ns, FACTS_TOPIC, _TEXT, text(json.dumps(dict(episode.facts), sort_keys=True))
-    if episode.instruction:
-        yield begin_ns, INSTRUCTION_TOPIC, _TEXT, text(episode.instruction)
-    for row, offset_ns in enumerate(episode.stamps_ns.tolist()):
-        def header(frame_id: str, stamp_ns: int = start_ns + offset_ns) -> Any:
-            stamp = types.types['builtin_interfaces/msg/Time'](*divmod(stamp_ns, _NS))
-            return types.types['std_msgs/msg/Header'](stamp, frame_id)
-
-        for camera, frames in episode.images.items():
-            yield offset_ns, CAMERA_TOPIC.format(camera), _IMAGE, types.types[_IMAGE](
-                header(f'camera_{camera}'), f'rgb8; {image_format.format} compressed bgr8',
-                image_format.encode(frames[row]))
-        for topic, names, values in (
-                (STATE_TOPIC, episode.names, episode.state),
-                (JOINTS_TOPIC, episode.joint_names, episode.joints),
-                (ACTION_TOPIC, episode.names, episode.actions)):
-            if values is not None:
-                yield offset_ns, topic, _JOINTS, types.types[_JOINTS](
-                    header('base_link'), list(names), values[row].astype(np.float64),
-                    np.zeros(0), np.zeros(0))
-    if episode.success is not None:
-        yield int(episode.stamps_ns[-1]), SUCCESS_TOPIC, _BOOL, flag(episode.success)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from octo_ros.cli import output_folder
+from octo_ros.cli import record_live
 from octo_ros.errors import ParameterError
 from octo_ros.errors import closest
 from octo_ros.params import from_flat
@@ -42,10 +43,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     sim.add_argument('--processes', type=int, default=1, metavar='N', help='at the same time (1)')
     sim.add_argument('--image-format', default='jpeg', metavar='FORMAT', help='jpeg or png (jpeg)')
     sim.add_argument('--jpeg-quality', type=int, default=95, metavar='1..100')
+    record_live.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Records; returns 0."""
+    if args.live:
+        return record_live.run(args)
     from octo_ros.bags.recording import ImageFormat
 
     image_format = from_flat(ImageFormat, {

@@ -1,0 +1,104 @@
+"""`octo-ros record --live`: episodes of a running robot, begun and ended by the keyboard."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from octo_ros.errors import OctoError
+from octo_ros.errors import ParameterError
+
+if TYPE_CHECKING:
+    from octo_ros.nodes.live_recorder import LiveRecorder
+
+_ANSWERS = {'': True, 's': True, 'f': False, 'd': None}
+_MENU = '  Enter or s: success, f: failure, d: drop'
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of live recording."""
+    live = parser.add_argument_group('live robot')
+    live.add_argument('--live', action='store_true', help='record the topics of a running robot')
+    live.add_argument('--robot', default='widowx', metavar='NAME',
+                      help='robot profile: a name, or a YAML file (widowx)')
+    live.add_argument('--camera', action='append', default=[], metavar='TOPIC',
+                      help='image topic, raw or compressed; once for each camera')
+    live.add_argument('--state', default='', metavar='TOPIC',
+                      help='JointState of what is measured')
+    live.add_argument('--action', default='', metavar='TOPIC',
+                      help='what the robot is told: JointState, Float64MultiArray, '
+                      'JointTrajectory, or TwistStamped, which is also kept as actions')
+    live.add_argument('--gripper', default='', metavar='TOPIC',
+                      help='Float64MultiArray of the gripper, for twists')
+    live.add_argument('--topic', action='append', default=[], help='any other topic to keep')
+    live.add_argument('--instruction', default='', metavar='TEXT', help='what is being done')
+    live.add_argument('--duration', type=float, default=0.0, metavar='S',
+                      help='one episode of so many seconds, without asking')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Records until told to stop; returns 0."""
+    from octo_ros.policy.profile import load_profile
+
+    if not args.camera or not args.action:
+        raise ParameterError('--live must be told what to record: give --camera (once for each) '
+                             'and --action')
+    if not args.instruction.strip():
+        raise ParameterError("--instruction must say what is being done, got ''")
+    if args.duration < 0.0:
+        raise ParameterError(f'--duration must not be negative, got {args.duration}')
+    profile = load_profile(args.robot)
+    try:
+        from octo_ros.nodes.live_recorder import LiveRecorder
+    except ImportError as error:
+        raise OctoError(f"live recording must have ROS 2's Python packages, got: {error}; source "
+                        "a ROS installation or pip install 'octo_ros[ros]'") from error
+    topics = [*args.camera, *filter(None, [args.state]), *args.topic]
+    with LiveRecorder(topics, profile, action=args.action, gripper=args.gripper) as recorder:
+        if args.duration:
+            _start(recorder, args)
+            time.sleep(args.duration)
+            _report(recorder.stop(True), args.out)
+            return 0
+        return _by_keyboard(recorder, args)
+
+
+def _by_keyboard(recorder: 'LiveRecorder', args: argparse.Namespace) -> int:
+    print('Enter: begin an episode; q: quit', flush=True)
+    for line in sys.stdin:
+        if line.strip() == 'q':
+            break
+        name = _start(recorder, args)
+        print(f'Recording {name}.\n{_MENU}', flush=True)
+        answer = sys.stdin.readline()
+        while answer and answer.strip() not in _ANSWERS:
+            print(_MENU, flush=True)
+            answer = sys.stdin.readline()
+        try:
+            # The input ended: nobody has said how it went.
+            _report(recorder.stop(_ANSWERS[answer.strip()] if answer else None), args.out)
+        except OctoError as error:
+            print(error, file=sys.stderr)
+        print('Enter: begin an episode; q: quit', flush=True)
+    return 0
+
+
+def _start(recorder: 'LiveRecorder', args: argparse.Namespace) -> str:
+    args.out.mkdir(parents=True, exist_ok=True)
+    name = _next_name(args.out)
+    recorder.start(args.out / name, args.instruction, {'robot': args.robot})
+    return name
+
+
+def _next_name(folder: Path) -> str:
+    taken = [int(item.name[8:]) for item in folder.glob('episode_*') if item.name[8:].isdigit()]
+    return f'episode_{max(taken, default=-1) + 1:04d}'
+
+
+def _report(counts: dict[str, int], folder: Path) -> None:
+    if not counts:
+        print('dropped', flush=True)
+        return
+    listed = ', '.join(f'{topic} {count}' for topic, count in counts.items())
+    print(f'saved in {folder}: {listed}', flush=True)

@@ -1,0 +1,149 @@
+"""Episodes of a robot that publishes, recorded over DDS."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import TwistStamped
+from sensor_msgs.msg import Image
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+
+from octo_ros.bags.reader import BagReader
+from octo_ros.errors import BagError
+from octo_ros.errors import OctoError
+from octo_ros.errors import ParameterError
+from octo_ros.nodes import qos
+from octo_ros.nodes.live_recorder import LiveRecorder
+from octo_ros.policy.profile import load_profile
+
+PROFILE = load_profile('widowx')
+TWIST = '/teleop/twist'
+GRIPPER = '/teleop/gripper'
+
+
+class Robot:
+    """Publishes a camera, a state and commands at 50 Hz."""
+
+    def __init__(self, ros):
+        self._ros = ros
+        node = ros.node
+        self._image = node.create_publisher(Image, '/cam', qos.named('sensor'))
+        self._state = node.create_publisher(JointState, '/state', qos.named('reliable'))
+        self._twist = node.create_publisher(TwistStamped, TWIST, qos.named('reliable'))
+        self._gripper = node.create_publisher(Float64MultiArray, GRIPPER, qos.named('reliable'))
+        self.camera_on = True
+        node.create_timer(0.02, self._publish)
+
+    def _publish(self):
+        stamp = self._ros.node.get_clock().now().to_msg()
+        image = Image(height=2, width=2, step=6, encoding='rgb8', data=bytes(range(12)))
+        image.header.stamp = stamp
+        if self.camera_on:
+            self._image.publish(image)
+        state = JointState(name=['x'], position=[1.0])
+        state.header.stamp = stamp
+        self._state.publish(state)
+        twist = TwistStamped()
+        twist.header.stamp = stamp
+        twist.twist.linear.x, twist.twist.angular.z = 0.1, 0.5
+        self._twist.publish(twist)
+        self._gripper.publish(Float64MultiArray(data=[0.25]))
+
+
+@pytest.fixture
+def robot(ros):
+    return Robot(ros)
+
+
+def make():
+    return LiveRecorder(['/cam', '/state'], PROFILE, action=TWIST, gripper=GRIPPER)
+
+
+def test_an_episode_holds_what_came_between_start_and_stop(ros, robot, tmp_path):
+    with make() as recorder:
+        recorder.start(tmp_path / 'one', 'pick it up', {'robot': 'widowx'})
+        ros.wait_until(lambda: min(recorder.counts.values()) > 40, 'messages')
+        counts = recorder.stop(True)
+    with BagReader(tmp_path / 'one') as bag:
+        assert not bag.damage
+        assert {topic: bag.counts[topic] for topic in counts} == counts
+        messages = list(bag.messages())
+    content = {item.topic: item.message for item in messages}
+    assert content['/instruction'].data == 'pick it up'
+    assert content['/success'].data
+    assert json.loads(content['/episode'].data) == {'robot': 'widowx'}
+    assert bytes(content['/cam'].data) == bytes(range(12))
+    actions = [item.message for item in messages if item.topic == '/expert_action']
+    assert len(actions) >= 2
+    np.testing.assert_allclose(actions[-1].position, [0.02, 0, 0, 0, 0, 0.1, 0.25], atol=1e-9)
+    stamps = [action.header.stamp.sec + action.header.stamp.nanosec / 1e9 for action in actions]
+    assert 0.19 < np.median(np.diff(stamps)) < 0.3
+
+
+def test_a_silent_topic_drops_the_episode_and_the_next_one_is_good(ros, robot, tmp_path):
+    with make() as recorder:
+        ros.wait_until(lambda: recorder.counts['/cam'], 'an image')
+        robot.camera_on = False
+        before = recorder.counts['/state']
+        ros.wait_until(lambda: recorder.counts['/state'] > before + 10, 'the camera to be off')
+        recorder.start(tmp_path / 'one', 'pick it up', {})
+        ros.wait_until(lambda: recorder.counts['/state'] > 10, 'messages')
+        with pytest.raises(OctoError, match='/cam'):
+            recorder.stop(True)
+        robot.camera_on = True
+        recorder.start(tmp_path / 'one', 'pick it up', {})
+        ros.wait_until(lambda: recorder.counts['/cam'] > 3 and recorder.counts[TWIST], 'images')
+        assert recorder.stop(False)
+        with pytest.raises(BagError, match='must be new'):
+            recorder.start(tmp_path / 'one', 'pick it up', {})
+        recorder.start(tmp_path / 'two', 'pick it up', {})
+    assert [item.name for item in tmp_path.iterdir()] == ['one']
+
+
+def test_a_topic_that_is_not_there_is_named_with_the_closest(ros, robot):
+    ros.wait_until(lambda: ros.node.count_publishers('/cam'), 'the camera')
+    with pytest.raises(ParameterError, match="did you mean '/state'"):
+        LiveRecorder(['/cam', '/stat'], PROFILE, action=TWIST, wait_s=0.5)
+
+
+def test_the_command_records_by_keyboard(ros, robot, tmp_path):
+    command = [Path(sys.executable).parent / 'octo-ros', 'record', tmp_path, '--live', '--camera',
+               '/cam', '--state', '/state', '--action', TWIST, '--gripper', GRIPPER,
+               '--instruction', 'pick it up']
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True) as process:
+        assert 'Enter: begin' in process.stdout.readline()
+        for answer, word in (('s', 'saved'), ('d', 'dropped'), ('f', 'saved')):
+            process.stdin.write('\n')
+            process.stdin.flush()
+            assert 'Recording' in process.stdout.readline()
+            process.stdout.readline()
+            folders = {item.name for item in tmp_path.iterdir()}
+            stamp = ros.node.get_clock().now().nanoseconds
+            ros.wait_until(
+                lambda stamp=stamp: ros.node.get_clock().now().nanoseconds > stamp + 5e8, 'time')
+            process.stdin.write(answer + '\n')
+            process.stdin.flush()
+            assert word in process.stdout.readline(), folders
+            process.stdout.readline()
+        output, errors = process.communicate('q\n', timeout=30)
+    assert process.returncode == 0, (output, errors)
+    assert sorted(item.name for item in tmp_path.iterdir()) == ['episode_0000', 'episode_0001']
+    with BagReader(tmp_path / 'episode_0001') as bag:
+        assert [item.message.data for item in bag.messages(['/success'])] == [False]
+
+
+@pytest.mark.parametrize(('options', 'words'), [
+    (['--camera', '/cam', '--instruction', 'go'], 'give --camera (once for each) and --action'),
+    (['--camera', '/cam', '--action', '/a'], '--instruction must say'),
+    (['--camera', '/cam', '--action', '/a', '--instruction', 'go', '--robot', 'widow'],
+     "did you mean 'widowx'"),
+])
+def test_options_that_do_not_fit_are_refused(tmp_path, capsys, options, words):
+    from octo_ros.cli.main import main
+    assert main(['record', str(tmp_path), '--live', *options]) == 2
+    assert words in capsys.readouterr().err
