@@ -13,7 +13,7 @@ from octo_ros.errors import OctoError
 from octo_ros.errors import closest
 
 # Modules of this package, each with `add_parser(subparsers)` and `run(args) -> int`.
-COMMANDS = ('demo', 'replay', 'record', 'eval', 'inspect', 'bench', 'doctor')
+COMMANDS = ('demo', 'replay', 'record', 'data', 'finetune', 'eval', 'inspect', 'bench', 'doctor')
 USAGE_ERROR = 2
 INTERRUPTED = 130
 

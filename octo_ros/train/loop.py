@@ -116,7 +116,7 @@ def train(setup: Setup, params: TrainParams, folder: Path, *, devices: Devices |
         if store.latest is not None:
             state = store.restore(devices.put_shared(state))
         start = int(state.step)
-        log = stack.enter_context(MetricLog(folder, start))
+        log = stack.enter_context(MetricLog(_log_folder(folder), start))
         stream = stack.enter_context(contextlib.closing(
             batches(setup.source, start=start, workers=params.workers)))
         stop = stack.enter_context(_stop_signals())
@@ -125,8 +125,14 @@ def train(setup: Setup, params: TrainParams, folder: Path, *, devices: Devices |
         step = int(state.step)
         if step > start:
             store.save(step, state)
-        draw_curves(log.values, folder / CURVES_FILE)
+        draw_curves(log.values, _log_folder(folder) / CURVES_FILE)
     return Outcome(step, best_params(state, frozen), step < params.steps, log.values)
+
+
+def _log_folder(folder: Path) -> Path:
+    """Returns where this process logs: hosts may share the folder, which holds their states."""
+    process = jax.process_index()
+    return folder / f'process_{process}' if process else folder
 
 
 def best_params(state: TrainState, frozen: Mapping[str, Any]) -> dict[str, Any]:

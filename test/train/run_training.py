@@ -25,7 +25,6 @@ def main():
     data, folder, flat, *where = sys.argv[1:]
     if where:
         connect(where[0], int(where[1]), int(where[2]))
-        folder += f'_{where[2]}'
     episodes = EpisodeSet(data)
     params = schema.from_flat(TrainParams, json.loads(flat))
     base = make_base(episodes, Path(folder) / 'vocabulary')

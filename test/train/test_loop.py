@@ -115,7 +115,7 @@ def test_two_hosts_give_the_losses_of_one(start, tmp_path, unused_port):
                  for number in range(2)]
     for process in processes:
         assert 'devices 2' in finish(process)
-    assert_close(curve(tmp_path / 'one'), curve(tmp_path / 'host_0'))
+    assert_close(curve(tmp_path / 'one'), curve(tmp_path / 'host'))
 
 
 def assert_close(first, second):

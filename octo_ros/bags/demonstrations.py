@@ -1,0 +1,311 @@
+"""Recordings to training episodes: sampled on the grid of policy steps, with a report of faults.
+
+Step k lies at the stamp of the first action plus k policy steps. It takes the action nearest to
+it, and of every other stream the newest message that was there by then, as the policy does at run
+time.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from octo_ros.array_typing import Float
+from octo_ros.array_typing import Int
+from octo_ros.bags.episodes import TopicMap
+from octo_ros.bags.episodes import action_stamp_ns
+from octo_ros.bags.episodes import decode_action
+from octo_ros.bags.reader import BagReader
+from octo_ros.data.episode import Episode
+from octo_ros.errors import BagError
+from octo_ros.errors import ObservationError
+from octo_ros.messages.conversions import decode_image
+from octo_ros.messages.conversions import decode_joint_state
+from octo_ros.params import param
+from octo_ros.policy.images import preprocess
+
+SUCCESS_TOPIC = '/success'
+FACTS_TOPIC = '/episode'
+_PROPRIO = 'proprio'
+_NS = 1_000_000_000
+_SAME_NS = 2_000_000  # stamps this close are of one moment
+_CLOCKS_NS = _NS  # header stamp and time of recording may differ by this much
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplingParams:
+    """How recordings are sampled, and what is done about faults."""
+
+    step_s: float = param(0.2, 'Duration of a policy step.', unit='s', gt=0.0, le=10.0)
+    max_age_s: float = param(
+        0.3, 'Greatest age of a frame or state at its step.', unit='s', gt=0.0)
+    rate_tolerance: float = param(
+        0.2, 'By which part of a step the typical interval of actions may differ from it.',
+        gt=0.0, lt=1.0)
+    shortest: int = param(3, 'Least number of steps of an episode.', ge=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """A fault of a recording.
+
+    Attributes:
+        bag: path of the recording.
+        kind: `gap`, `rate`, `missing`, `nan`, `stamps`, `image`, `damage` or `instruction`.
+        topic: where it was found; empty for the whole recording.
+        time_s: since the first action [s]; None when it has no one place.
+        text: what is wrong, in words.
+        count: how many times, when it is told once for several.
+    """
+
+    bag: str
+    kind: str
+    topic: str
+    time_s: float | None
+    text: str
+    count: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Demonstration:
+    """A recording as an episode.
+
+    Attributes:
+        episode: what can be trained with after mending; None when nothing is left.
+        findings: its faults; empty for a sound recording.
+    """
+
+    episode: Episode | None
+    findings: tuple[Finding, ...]
+
+
+class _Stream:
+    """The messages of a topic, in order of their stamps."""
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+        self.messages: list[Any] = []
+        self._stamps: list[int] = []
+        self._logs: list[int] = []
+
+    def add(self, message: Any, log_ns: int) -> None:
+        self._stamps.append(action_stamp_ns(message, log_ns))
+        self._logs.append(log_ns)
+        self.messages.append(message)
+
+    def sort(self) -> None:
+        order = np.argsort(self._stamps, kind='stable')
+        self.messages = [self.messages[index] for index in order]
+        self.stamps = np.asarray(self._stamps, np.int64)[order]
+        self.offset_ns = int(np.median(np.asarray(self._logs) - np.asarray(self._stamps))) if (
+            self._logs) else 0
+
+    def newest(self, times: Int[np.ndarray, 't'], max_age_ns: int) -> Int[np.ndarray, 't']:
+        """Returns which message was the newest at each time; -1 where it was too old or none."""
+        index = np.searchsorted(self.stamps, times + _SAME_NS, side='right') - 1
+        if not len(self.stamps):
+            return index
+        age = times - self.stamps[np.maximum(index, 0)]
+        return np.where((index >= 0) & (age <= max_age_ns), index, -1)
+
+
+def read_demonstration(path: str | Path, topics: TopicMap, action_names: Sequence[str],
+                       params: SamplingParams,
+                       image_sizes: Mapping[str, tuple[int, int]] | None = None) -> Demonstration:
+    """Reads a recording.
+
+    Frames that are missing are marked as such; states that are missing or not finite keep the
+    last value; of actions with holes, the longest stretch without a hole is kept.
+
+    Args:
+        path: the recording.
+        topics: which topic plays which part; it must name the action.
+        action_names: names of the action's numbers, in order.
+        params: how to sample.
+        image_sizes: observation key to height and width, to resize frames as they are read; as
+            recorded for keys that are absent.
+
+    Raises:
+        BagError: the recording is missing or has nothing that can be read.
+    """
+    if topics.action is None:
+        raise BagError(f'recording {path} must have an action topic to learn from, got none; say '
+                       'which with --action-topic')
+    return _Sampler(Path(path), topics, action_names, params, image_sizes or {}).sample()
+
+
+class _Sampler:
+    """The sampling of one recording."""
+
+    def __init__(self, path: Path, topics: TopicMap, names: Sequence[str], params: SamplingParams,
+                 sizes: Mapping[str, tuple[int, int]]) -> None:
+        self._path = path
+        self._topics = topics
+        self._names = names
+        self._params = params
+        self._sizes = sizes
+        self._findings: list[Finding] = []
+        self._start_ns = 0
+
+    def sample(self) -> Demonstration:
+        streams = self._read()
+        actions = streams[str(self._topics.action)]
+        if not actions.messages:
+            self._note('missing', actions.topic, None, 'no action was recorded')
+            return self._result(None)
+        self._start_ns = int(actions.stamps[0])
+        self._check_rate(actions)
+        step_ns = round(self._params.step_s * _NS)
+        span = int(actions.stamps[-1]) - self._start_ns
+        times = self._start_ns + step_ns * np.arange(round(span / step_ns) + 1)
+        values, good = self._actions(actions, times, step_ns)
+        keep = _longest(good)
+        if keep.stop - keep.start < self._params.shortest:
+            self._note('gap', actions.topic, None,
+                       f'only {keep.stop - keep.start} steps in a row have an action')
+            return self._result(None)
+        return self._result(self._episode(streams, times[keep], values[keep]))
+
+    def _read(self) -> dict[str, _Stream]:
+        wanted = [*self._topics.topics, SUCCESS_TOPIC, FACTS_TOPIC]
+        streams = {topic: _Stream(topic) for topic in wanted}
+        with BagReader(self._path) as bag:
+            for topic, log_ns, message in bag.messages(wanted):
+                streams[topic].add(message, log_ns)
+            for text in bag.damage:
+                self._note('damage', '', None, text)
+        for stream in streams.values():
+            stream.sort()
+            if abs(stream.offset_ns) > _CLOCKS_NS:
+                self._note('stamps', stream.topic, None,
+                           f'header stamps lie {stream.offset_ns / _NS:.1f} s before the time of '
+                           'recording; the clocks of the machines differ')
+        return streams
+
+    def _check_rate(self, actions: _Stream) -> None:
+        if len(actions.stamps) < 2:
+            return
+        interval_s = float(np.median(np.diff(actions.stamps))) / _NS
+        step_s = self._params.step_s
+        if abs(interval_s - step_s) > self._params.rate_tolerance * step_s:
+            self._note('rate', actions.topic, None,
+                       f'actions come every {interval_s:.3f} s, the policy step is {step_s:.3f} s')
+
+    def _actions(self, stream: _Stream, times: Int[np.ndarray, 't'], step_ns: int
+                 ) -> tuple[Float[np.ndarray, 't ad'], np.ndarray]:
+        right = np.clip(np.searchsorted(stream.stamps, times), 1, max(len(stream.stamps) - 1, 1))
+        left = right - 1
+        right = np.minimum(right, len(stream.stamps) - 1)
+        nearer = np.abs(stream.stamps[right] - times) < np.abs(stream.stamps[left] - times)
+        index = np.where(nearer, right, left)
+        far = np.abs(stream.stamps[index] - times) > step_ns / 2
+        values = np.array([decode_action(stream.messages[i], self._names) for i in index])
+        bad = ~np.isfinite(values).all(axis=1)
+        self._note_steps('gap', stream.topic, times, far, 'no action within half a step')
+        self._note_steps('nan', stream.topic, times, bad & ~far, 'the action is not finite')
+        return values, ~(far | bad)
+
+    def _episode(self, streams: Mapping[str, _Stream], times: Int[np.ndarray, 't'],
+                 actions: Float[np.ndarray, 't ad']) -> Episode | None:
+        images, present, proprio = {}, {}, None
+        for topic, key in self._topics.streams.items():
+            stream = streams[topic]
+            index = stream.newest(times, round(self._params.max_age_s * _NS))
+            if not (index >= 0).any():
+                self._note('missing', topic, None, f'no message for {key} was there in time')
+                return None
+            self._note_steps('gap', topic, times, index < 0,
+                             f'nothing newer than {self._params.max_age_s} s')
+            if key == _PROPRIO:
+                proprio = self._vectors(stream, index, times)
+            elif key.startswith('image_'):
+                images[key], present[key] = self._frames(stream, index, times, key)
+        facts = _facts(streams[FACTS_TOPIC])
+        texts = [str(m.data) for m in streams[self._topics.instruction].messages] if (
+            self._topics.instruction) else []
+        if not any(text.strip() for text in texts):
+            self._note('instruction', self._topics.instruction or '', None, 'no instruction')
+        success = [bool(m.data) for m in streams[SUCCESS_TOPIC].messages]
+        instructions = tuple(dict.fromkeys(
+            [text for text in texts[-1:] if text.strip()] + list(facts.pop('paraphrases', []))))
+        return Episode(
+            name=str(self._path), images=images, actions=actions.astype(np.float32),
+            instructions=instructions, proprio=proprio, present=present,
+            step_s=self._params.step_s, success=success[-1] if success else None, metadata=facts)
+
+    def _frames(self, stream: _Stream, index: Int[np.ndarray, 't'], times: Int[np.ndarray, 't'],
+                key: str) -> tuple[np.ndarray, np.ndarray]:
+        decoded: dict[int, np.ndarray] = {}
+        there = index >= 0
+        for place, number in enumerate(index):
+            if number < 0 or number in decoded:
+                continue
+            try:
+                image = decode_image(stream.messages[number])
+            except ObservationError as error:
+                self._note('image', stream.topic, self._time(times[place]), str(error))
+                there &= index != number
+                continue
+            size = self._sizes.get(key, image.shape[:2])
+            decoded[int(number)] = preprocess(image, (size[0], size[1]))
+        shape = next(iter(decoded.values())).shape if decoded else (1, 1, 3)
+        empty = np.zeros(shape, np.uint8)
+        return np.stack([decoded.get(int(number), empty) for number in index]), there
+
+    def _vectors(self, stream: _Stream, index: Int[np.ndarray, 't'], times: Int[np.ndarray, 't']
+                 ) -> Float[np.ndarray, 't p']:
+        rows: list[np.ndarray | None] = []
+        for place, number in enumerate(index):
+            try:
+                rows.append(decode_joint_state(stream.messages[number]) if number >= 0 else None)
+            except ObservationError as error:
+                self._note('nan', stream.topic, self._time(times[place]), str(error))
+                rows.append(None)
+        good = [place for place, row in enumerate(rows) if row is not None]
+        if not good:
+            raise BagError(f"recording {self._path}: '{stream.topic}' must hold finite states, "
+                           'got none')
+        last = np.searchsorted(good, np.arange(len(rows)), side='right') - 1
+        return np.stack([rows[good[max(place, 0)]] for place in last])
+
+    def _note_steps(self, kind: str, topic: str, times: Int[np.ndarray, 't'], hit: np.ndarray,
+                    text: str) -> None:
+        """Notes each stretch of steps once."""
+        for stretch in _stretches(hit):
+            count = stretch.stop - stretch.start
+            self._note(kind, topic, self._time(times[stretch.start]),
+                       f'{text}, for {count} step{"s" if count > 1 else ""}', count)
+
+    def _note(self, kind: str, topic: str, time_s: float | None, text: str, count: int = 1
+              ) -> None:
+        self._findings.append(Finding(str(self._path), kind, topic, time_s, text, count))
+
+    def _time(self, stamp_ns: Any) -> float:
+        return (int(stamp_ns) - self._start_ns) / _NS
+
+    def _result(self, episode: Episode | None) -> Demonstration:
+        return Demonstration(episode, tuple(self._findings))
+
+
+def _facts(stream: _Stream) -> dict[str, Any]:
+    for message in stream.messages:
+        try:
+            found = json.loads(message.data)
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def _stretches(hit: np.ndarray) -> list[slice]:
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], hit, [False]]).astype(int)))
+    return [slice(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
+
+
+def _longest(good: np.ndarray) -> slice:
+    return max(_stretches(good), key=lambda part: part.stop - part.start, default=slice(0, 0))

@@ -1,0 +1,38 @@
+"""A progress bar with loss, speed and time left."""
+
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.progress import BarColumn
+from rich.progress import MofNCompleteColumn
+from rich.progress import Progress
+from rich.progress import TextColumn
+from rich.progress import TimeRemainingColumn
+
+
+class ProgressBar:
+    """Shows the course of a run; a context manager."""
+
+    def __init__(self, steps: int) -> None:
+        """Prepares a bar of so many steps."""
+        self._bar = Progress(
+            TextColumn('[bold]Training'), BarColumn(), MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True), TextColumn('{task.fields[text]}'))
+        self._task = self._bar.add_task('', total=steps, text='compiling')
+
+    def __enter__(self) -> 'ProgressBar':
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self._bar.stop()
+
+    def update(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Moves the bar."""
+        parts = [f'loss {metrics["loss"]:.3f}'] if 'loss' in metrics else []
+        if 'samples_per_s' in metrics:
+            parts.append(f'{metrics["samples_per_s"]:.0f} samples/s')
+        parts += [f'{name.split("/")[0]} {value:.3f}' for name, value in metrics.items()
+                  if name.endswith('/error')]
+        self._bar.update(self._task, completed=step, text='  '.join(parts))

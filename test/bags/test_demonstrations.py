@@ -1,0 +1,116 @@
+"""Recordings to episodes: sampling on the grid, and every fault with its time and topic."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from octo_ros.bags import recording
+from octo_ros.bags.demonstrations import SamplingParams
+from octo_ros.bags.demonstrations import read_demonstration
+from octo_ros.bags.episodes import TopicMap
+from octo_ros.errors import BagError
+
+CAMERA = '/camera_primary/image_raw/compressed'
+TOPICS = TopicMap({CAMERA: 'image_primary', '/state': 'proprio'}, '/instruction', '/expert_action')
+STEP_NS = 200_000_000
+
+
+def recorded(steps=8, stamps_ns=None, **changes):
+    count = np.arange(steps)
+    frames = np.broadcast_to(
+        (20 * count[:, None, None, None]).astype(np.uint8), (steps, 8, 8, 3))
+    values = np.repeat(count[:, None].astype(float), 7, axis=1)
+    return recording.RecordedEpisode(**{
+        'instruction': 'lift the block', 'success': True, 'images': {'primary': frames},
+        'stamps_ns': STEP_NS * count if stamps_ns is None else stamps_ns, 'state': values,
+        'actions': values + 100, 'facts': {'seed': 3, 'paraphrases': ['raise the block']},
+    } | changes)
+
+
+def read(tmp_path, episode, topics=TOPICS, params=None, **options):
+    recording.write_episode(tmp_path / 'bag', episode, start_ns=1_700_000_000_000_000_000,
+                            image_format=recording.ImageFormat('png'))
+    return read_demonstration(tmp_path / 'bag', topics, recording.NAMES,
+                              params or SamplingParams(), **options)
+
+
+def test_a_sound_recording_comes_back_step_by_step(tmp_path):
+    found = read(tmp_path, recorded(), image_sizes={'image_primary': (4, 4)})
+    assert not found.findings
+    episode = found.episode
+    episode.check()
+    np.testing.assert_array_equal(episode.actions[:, 0], 100 + np.arange(8))
+    np.testing.assert_array_equal(episode.proprio[:, 6], np.arange(8))
+    np.testing.assert_array_equal(episode.images['image_primary'][:, 0, 0, 0], 20 * np.arange(8))
+    assert episode.images['image_primary'].shape == (8, 4, 4, 3)
+    assert episode.instructions == ('lift the block', 'raise the block')
+    assert (episode.success, episode.metadata) == (True, {'seed': 3})
+
+
+def test_a_gap_in_all_topics_is_told_and_the_longer_side_is_kept(tmp_path):
+    stamps = STEP_NS * np.array([0, 1, 2, 3, 4, 9, 10, 11])
+    found = read(tmp_path, recorded(stamps_ns=stamps))
+    gap = next(item for item in found.findings if item.topic == '/expert_action')
+    assert (gap.kind, gap.time_s, gap.count) == ('gap', pytest.approx(1.0), 4)
+    assert len(found.episode) == 5
+
+
+def test_a_value_that_is_not_finite_is_told_with_time_and_topic(tmp_path):
+    actions, state = np.zeros((8, 7)), np.zeros((8, 7))
+    actions[7, 2], state[3, 1] = np.nan, np.inf
+    found = read(tmp_path, recorded(actions=actions, state=state))
+    assert {(item.kind, item.topic, round(item.time_s, 3)) for item in found.findings} == {
+        ('nan', '/expert_action', 1.4), ('nan', '/state', 0.6)}
+    assert len(found.episode) == 7
+    assert np.isfinite(found.episode.proprio).all()
+
+
+def test_another_rate_is_told(tmp_path):
+    found = read(tmp_path, recorded(stamps_ns=STEP_NS // 4 * np.arange(8)))
+    assert [item.kind for item in found.findings][:1] == ['rate']
+    assert 'every 0.050 s' in found.findings[0].text
+
+
+def test_a_camera_that_never_came_is_told(tmp_path):
+    topics = dataclasses.replace(TOPICS, streams={'/camera_wrist/image_raw': 'image_wrist'})
+    found = read(tmp_path, recorded(), topics)
+    assert found.episode is None
+    assert (found.findings[-1].kind, found.findings[-1].topic) == (
+        'missing', '/camera_wrist/image_raw')
+
+
+def test_frames_older_than_allowed_are_masked(tmp_path):
+    episode = recorded()
+    recording.write_episode(tmp_path / 'sound', episode, start_ns=0)
+    late = SamplingParams(step_s=0.1, max_age_s=0.05, rate_tolerance=0.9)
+    found = read_demonstration(tmp_path / 'sound', TOPICS, recording.NAMES, late)
+    assert 'gap' in {item.kind for item in found.findings if item.topic == CAMERA} or (
+        found.episode is None)
+
+
+def test_a_missing_instruction_is_told(tmp_path):
+    found = read(tmp_path, recorded(instruction='', facts={}))
+    assert [item.kind for item in found.findings] == ['instruction']
+    assert found.episode.instructions == ()
+
+
+def test_too_short_a_recording_gives_no_episode(tmp_path):
+    assert read(tmp_path, recorded(2)).episode is None
+
+
+def test_an_action_topic_is_needed(tmp_path):
+    with pytest.raises(BagError, match='--action-topic'):
+        read(tmp_path, recorded(), dataclasses.replace(TOPICS, action=None))
+
+
+def test_real_recordings_are_sound(shared):
+    topics = TopicMap({'/camera_0/image_raw/compressed': 'image_primary', '/state': 'proprio'},
+                      '/instruction', '/expert_action')
+    for number in (0, 1):
+        found = read_demonstration(
+            shared / f'data/bridge/episode_{number:02d}', topics, recording.NAMES,
+            SamplingParams())
+        assert not found.findings
+        assert len(found.episode) >= 9
+        assert found.episode.images['image_primary'].shape[1:] == (64, 64, 3)

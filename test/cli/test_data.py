@@ -1,0 +1,69 @@
+"""`octo-ros data` on recordings made here."""
+
+import numpy as np
+import pytest
+
+from octo_ros.bags import recording
+from octo_ros.cli.main import main
+from octo_ros.data.store import EpisodeSet
+
+STEP_NS = 200_000_000
+
+
+@pytest.fixture
+def bags(tmp_path):
+    """Returns a folder of two recordings, the second with a hole in the actions."""
+    for number in range(2):
+        steps = np.arange(6)
+        actions = np.zeros((6, 7))
+        actions[4, 3] = np.nan if number else 0.0
+        recording.write_episode(tmp_path / f'bags/{number}', recording.RecordedEpisode(
+            instruction='lift the block', success=True, stamps_ns=STEP_NS * steps,
+            images={'primary': np.zeros((6, 32, 48, 3), np.uint8)}, state=np.zeros((6, 7)),
+            actions=actions), start_ns=1_700_000_000_000_000_000)
+    return tmp_path / 'bags'
+
+
+def test_check_reports_the_fault_with_recording_time_and_topic(bags, capsys):
+    assert main(['data', 'check', str(bags)]) == 1
+    printed = capsys.readouterr().out
+    assert '/expert_action' in printed
+    assert '0.80' in printed
+    assert '2 recordings: 1 sound, 2 usable, 1 faults' in printed
+
+
+def test_check_of_sound_recordings_succeeds(bags):
+    assert main(['data', 'check', str(bags / '0')]) == 0
+
+
+@pytest.mark.parametrize(('faults', 'lengths'), [('mend', [6, 4]), ('skip', [6])])
+def test_build_skips_or_mends_as_told(bags, tmp_path, faults, lengths):
+    out = tmp_path / 'set'
+    assert main(['data', 'build', str(bags), '--out', str(out), '--faults', faults,
+                 '--size', 'primary=16x16', '--state', '/state']) == 0
+    found = EpisodeSet(out)
+    assert found.lengths.tolist() == lengths
+    assert found.image_sizes == {'image_primary': (16, 16)}
+    assert found.proprio.shape == (sum(lengths), 7)
+
+
+def test_build_stops_at_a_fault_when_told_and_leaves_nothing(bags, tmp_path, capsys):
+    assert main(['data', 'build', str(bags), '--out', str(tmp_path / 'set'),
+                 '--faults', 'stop']) == 2
+    assert not (tmp_path / 'set').exists()
+    assert 'has faults' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(('options', 'message'), [
+    (['--camera', 'primary'], 'KEY=VALUE'),
+    (['--camera', 'primary=/nowhere'], "must have the topic '/nowhere'"),
+    (['--out', 'x', '--size', 'primary=big'], 'primary=256x256')])
+def test_wrong_options_are_one_line(bags, tmp_path, capsys, options, message):
+    command = 'build' if '--out' in options else 'check'
+    assert main(['data', command, str(bags), *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_without_recordings_is_refused(tmp_path, capsys):
+    assert main(['data', 'check', str(tmp_path)]) == 2
+    assert 'rosbag2 recording' in capsys.readouterr().err

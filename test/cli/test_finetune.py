@@ -1,0 +1,73 @@
+"""`octo-ros finetune` from recordings to a checkpoint that the policy loads."""
+
+import jax
+import numpy as np
+import pytest
+
+from octo_ros.bags import recording
+from octo_ros.cli.main import main
+from octo_ros.policy.octo_model import OctoModel
+
+STEP_NS = 200_000_000
+SMALL = ['token_size=32', 'layers=1', 'heads=2', 'mlp_dim=32', 'stem_features=[32,32,32,32]',
+         'head_dim=32', 'head_blocks=1', 'language_dim=16', 'language_layers=1']
+
+
+@pytest.fixture
+def bags(tmp_path):
+    """Returns a folder of three recordings."""
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        recording.write_episode(tmp_path / f'bags/{number}', recording.RecordedEpisode(
+            instruction='lift the block', success=True, stamps_ns=STEP_NS * np.arange(6),
+            images={'primary': rng.integers(0, 256, (6, 16, 16, 3), np.uint8)},
+            state=rng.normal(size=(6, 7)), actions=rng.normal(size=(6, 7))), start_ns=1)
+    return tmp_path / 'bags'
+
+
+def test_recordings_become_a_checkpoint_and_the_run_goes_on(bags, tmp_path, capsys):
+    out = tmp_path / 'run'
+    command = ['finetune', str(bags), '--out', str(out), '--hold-out', '1', '--batch-size', '4',
+               '--size', 'primary=16x16', '--set', *(f'scratch.{item}' for item in SMALL),
+               'eval_samples=1', 'log_every=1']
+    assert main([*command, '--steps', '2', '--state', '/state', '--proprio']) == 0
+    printed = capsys.readouterr().out
+    assert 'held-out action error by language' in printed
+    assert 'held-out action error by goal' in printed
+    for name in ('metrics.csv', 'curves.png', 'parameters.json', 'predictions_goal.png'):
+        assert (out / name).is_file()
+    model = OctoModel.load_pretrained(out / 'checkpoint')
+    assert model.step == 2
+    assert list(model.dataset_statistics['action']['mask']) == [True] * 6 + [False]
+    observations = {
+        'image_primary': np.zeros((1, 2, 16, 16, 3), np.uint8),
+        'proprio': np.zeros((1, 2, 7), np.float32), 'timestep_pad_mask': np.ones((1, 2), bool)}
+    task = model.create_tasks(texts=['lift the block'])
+    actions = model.sample_actions(
+        observations, task, rng=jax.random.key(0),
+        unnormalization_statistics=model.dataset_statistics['action'])
+    assert actions.shape == (1, 4, 7)
+
+    fine = ['finetune', str(out / 'episodes'), '--checkpoint', str(out / 'checkpoint'), '--out',
+            str(tmp_path / 'fine'), '--batch-size', '4', '--steps', '1', '--mode', 'head_only',
+            '--modality', 'image_conditioned', '--dataset', 'mine']
+    assert main(fine) == 0
+    printed = capsys.readouterr().out
+    assert 'taken from the checkpoint' in printed
+    assert '+ octo_transformer/obs_proprio' in printed
+    assert set(OctoModel.load_pretrained(tmp_path / 'fine/checkpoint').dataset_statistics) == {
+        'mine'}
+
+
+@pytest.mark.parametrize(('options', 'message'), [
+    (['--set', 'optimizer.learning_rat=1'], "did you mean 'optimizer.learning_rate'"),
+    (['--mode', 'ful'], "'full'"),
+    (['--steps', '0'], "'steps' must be >= 1")])
+def test_wrong_parameters_are_one_line(tmp_path, capsys, options, message):
+    assert main(['finetune', str(tmp_path), '--out', str(tmp_path / 'run'), *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_all_parameters_can_be_listed(tmp_path, capsys):
+    assert main(['finetune', 'x', '--out', str(tmp_path), '--set', 'help']) == 0
+    assert 'optimizer.ema_decay' in capsys.readouterr().out
