@@ -129,7 +129,7 @@ class ControlLoop:
         self._history.push(payload)
         self._newest_stamp_ns = stamp_ns
         if self._anchor_ns is None:
-            # Who waits for each inference sends frames by the step: the grid is that of the frames.
+            # With an owner that waits for each inference, the grid is that of the frames.
             wait = self.params.wait_for_inference
             self._anchor_ns = min(stamp_ns, now_ns) if wait else now_ns
         self._step = self._step_at(now_ns)
