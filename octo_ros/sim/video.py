@@ -41,26 +41,19 @@ def side_by_side(videos: Sequence[_Frames], columns: int) -> list[np.ndarray]:
 
 
 def write_video(path: Path, frames: _Frames, *, step_s: float) -> None:
-    """Writes frames as .gif, or as .mp4.
+    """Writes frames as an animated GIF, which a README shows and every viewer opens.
 
     Args:
-        path: its suffix tells the format.
+        path: the file.
         frames: RGB, all of one size.
         step_s: time from one to the next [s].
     """
     shown = [*frames, *[frames[-1]] * _END_FRAMES]
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == '.mp4':
-        height, width, _ = shown[0].shape
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), 1.0 / step_s,
-                                 (width, height))
-        for frame in shown:
-            writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-        writer.release()
-        return
     # One palette for all frames keeps colours from flickering.
-    first = Image.fromarray(shown[0]).quantize(128)
-    pictures = [Image.fromarray(frame).quantize(palette=first, dither=Image.Dither.NONE)
+    both_ends = np.concatenate([shown[0], shown[-1]])
+    palette = Image.fromarray(both_ends).quantize(128)
+    pictures = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
                 for frame in shown]
     pictures[0].save(path, save_all=True, append_images=pictures[1:], loop=0, optimize=True,
                      duration=round(1000 * step_s))

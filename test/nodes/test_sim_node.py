@@ -27,7 +27,11 @@ from octo_ros.messages.conversions import decode_image
 from octo_ros.messages.conversions import stamp_ns
 from octo_ros.nodes.sim_node import SimNode
 from octo_ros.nodes.spin import Spinner
+from octo_ros.policy.poses import rotation_vector
 from octo_ros.sim import gl
+from octo_ros.sim.arm import STEP_S
+from octo_ros.sim.expert import expert_action
+from octo_ros.sim.tasks import task_named
 
 if not (importlib.util.find_spec('mujoco') and importlib.util.find_spec('gym_aloha')):
     pytest.skip("the extra 'sim' (mujoco, gym-aloha) is not installed", allow_module_level=True)
@@ -303,3 +307,30 @@ def test_time_can_be_halted(ros, make_sim):
     for _ in range(3):
         state(ros)
     assert len(clock) <= stopped + 1
+
+
+@pytest.mark.parametrize('task', ['lift_red', 'put_green_plate'])
+def test_the_experts_twists_and_gripper_commands_do_the_task(ros, make_sim, task):
+    sim = make_sim(mode='stepped', patience_s=10.0, seed=11, task=task, paused=True)
+    views = ros.collect(Image, PRIMARY)
+    results = ros.collect(String, '/octo_sim/result', 'latched')
+    gripper = ros.publisher(Float64MultiArray, COMMAND + 'gripper')
+    twist = ros.publisher(TwistStamped, COMMAND + 'twist')
+    ros.call(SetBool, '/octo_sim/pause', data=False)
+    for step in range(40):
+        ros.wait_until(lambda step=step: len(views) > step, 'the view of the step')
+        if results:
+            break
+        # The world stands still until it is answered, so its state may be read.
+        action = expert_action(task_named(task), sim.node._world.sim.state())
+        message = TwistStamped(header=views[step].header)
+        turn = rotation_vector(action[3:6], 'sxyz') / STEP_S
+        linear, angular = message.twist.linear, message.twist.angular
+        linear.x, linear.y, linear.z = (float(value) for value in action[:3] / STEP_S)
+        angular.x, angular.y, angular.z = (float(value) for value in turn)
+        twist.publish(message)
+        gripper.publish(Float64MultiArray(data=[float(action[6])]))
+    ros.wait_until(lambda: results, 'the result')
+    result = json.loads(results[-1].data)
+    assert (result['success'], result['chosen']) == (True, task.split('_')[1])
+    assert ros.call(Trigger, '/octo_sim/success').success
