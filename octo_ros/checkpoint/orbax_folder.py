@@ -7,13 +7,15 @@ import jax
 
 from octo_ros.errors import CheckpointError
 
+_ARRAYS = ('manifest.ocdbt', 'ocdbt.process_*', '*/.zarray', '*/zarr.json')
+
 
 def is_orbax_folder(folder: Path) -> bool:
-    """True when the folder holds arrays of its own, not only one aggregated msgpack file."""
-    if any(folder.glob('*/.zarray')) or any(folder.glob('*/zarr.json')):
-        return True
-    return (folder / 'manifest.ocdbt').is_file() or (
-        not (folder / 'checkpoint').is_file() and (folder / '_METADATA').is_file())
+    """True when the folder holds arrays of its own, not only one aggregated msgpack file.
+
+    `_METADATA` lies beside that file as well, so it tells nothing.
+    """
+    return any(next(folder.glob(pattern), None) for pattern in _ARRAYS)
 
 
 def read_orbax(folder: Path) -> dict[str, Any]:

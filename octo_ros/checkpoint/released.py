@@ -142,10 +142,11 @@ def _find_item(folder: Path) -> Path:
     for item in (folder / ITEM, folder, *sorted(folder.iterdir())):
         if item.is_dir() and ((item / PARAMETERS).is_file() or is_orbax_folder(item)):
             return item
-    found = ', '.join(sorted(entry.name for entry in folder.iterdir())) or 'nothing'
+    inner = folder / ITEM if (folder / ITEM).is_dir() else folder
+    found = ', '.join(sorted(entry.name for entry in inner.iterdir())) or 'nothing'
     raise CheckpointError(
-        f'{folder}: must hold {ITEM}/{PARAMETERS} or an Orbax folder, found {found}; '
-        'copy or download this step again')
+        f'{folder}: {ITEM}/{PARAMETERS} is missing, and there are no Orbax arrays either, found '
+        f'{found} in {inner.name}; the copy or download is not complete, get this step again')
 
 
 def _read_params(item: Path) -> tuple[dict[str, Any], Path]:

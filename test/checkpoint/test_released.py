@@ -159,7 +159,13 @@ def test_a_step_that_is_not_there_lists_those_that_are(small_checkpoint, save_sm
 def test_a_step_without_parameters_lists_what_is_there(small_checkpoint):
     (small_checkpoint / '7/default/checkpoint').rename(small_checkpoint / '7/default/other')
     (small_checkpoint / '7/default/_METADATA').unlink()
-    with pytest.raises(CheckpointError, match=r'/7: must hold default/checkpoint .*found default'):
+    with pytest.raises(CheckpointError, match=r'/7: default/checkpoint is missing.* found other'):
+        load(small_checkpoint)
+
+
+def test_metadata_alone_is_a_partial_download(small_checkpoint):
+    (small_checkpoint / '7/default/checkpoint').unlink()
+    with pytest.raises(CheckpointError, match=r'default/checkpoint is missing.* not complete'):
         load(small_checkpoint)
 
 
