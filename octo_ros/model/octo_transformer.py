@@ -19,7 +19,6 @@ from octo_ros.model.block_transformer import BlockTransformer
 from octo_ros.model.block_transformer import Groups
 from octo_ros.model.tokenizers import LANGUAGE_KEY
 from octo_ros.model.tokenizers import Data
-from octo_ros.model.tokenizers import ImageTokenizer
 from octo_ros.model.tokenizers import LanguageTokenizer
 from octo_ros.model.tokens import TokenGroup
 from octo_ros.model.tokens import concatenate
@@ -93,7 +92,6 @@ class OctoTransformer(nn.Module):
         """Returns the transformer's input by group, projected and with positions added."""
         valid = jnp.asarray(timestep_pad_mask).astype(bool)
         self._check(observations, valid)
-        self._report_missing_goals(observations, tasks)
         groups: dict[str, TokenGroup] = {}
         for name, tokenizer in self.task_tokenizers.items():
             self._add(groups, f'task_{name}', tokenizer(observations, tasks, train=train))
@@ -175,16 +173,6 @@ class OctoTransformer(nn.Module):
                 raise ObservationError(
                     f'observation {jax.tree_util.keystr(path)} must begin with the shape of '
                     f'timestep_pad_mask {(batch, horizon)}, got {jnp.shape(leaf)}')
-
-    def _report_missing_goals(self, observations: Data, tasks: Data) -> None:
-        if self.is_initializing():
-            return
-        missing = sorted({key for tokenizer in self.observation_tokenizers.values()
-                          if isinstance(tokenizer, ImageTokenizer)
-                          for key in tokenizer.missing_goals(observations, tasks)})
-        if missing:
-            _log.warning('no goal image for %s: zero pixels take its place',
-                         ', '.join(missing))
 
 
 def _repeat(group: TokenGroup, horizon: int) -> TokenGroup:

@@ -14,7 +14,9 @@ from octo_ros.errors import ObservationError
 from octo_ros.errors import OctoError
 from octo_ros.errors import TaskError
 from octo_ros.errors import closest
+from octo_ros.model.octo import OctoModule
 from octo_ros.model.tokenizers import LANGUAGE_KEY
+from octo_ros.model.tokenizers import ImageTokenizer
 from octo_ros.policy.text import TextProcessor
 from octo_ros.policy.text import check_instruction
 
@@ -77,9 +79,25 @@ def check_tasks(example: Mapping[str, Any], tasks: Mapping[str, Any]) -> list[st
         # Embeddings may stand for token ids.
         tasks = {key: value for key, value in tasks.items() if key != LANGUAGE_KEY}
         example = {key: value for key, value in example.items() if key != LANGUAGE_KEY}
-    # The model itself says what it puts in place of goals that are missing.
+    # `goal_messages` says what takes the place of goals that are missing.
     expected = {key for key in example if key == LANGUAGE_KEY}
     return _check(example, tasks, 1, 'task', TaskError, expected)
+
+
+def goal_messages(
+    module: OctoModule, observations: Mapping[str, Any], tasks: Mapping[str, Any],
+) -> list[str]:
+    """Returns a message on the goal images that the model would use and the task does not have.
+
+    It is said here and not by the module, whose Python code runs only when JAX compiles it.
+    """
+    missing = sorted({
+        key for tokenizer in module.octo_transformer.observation_tokenizers.values()
+        if isinstance(tokenizer, ImageTokenizer)
+        for key in tokenizer.missing_goals(observations, tasks)})
+    if not missing:
+        return []
+    return [f'no goal image for {", ".join(missing)}: zero pixels take its place']
 
 
 def _check(example: Mapping[str, Any], given: Mapping[str, Any], leading: int, what: str,

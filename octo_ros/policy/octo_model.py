@@ -287,6 +287,7 @@ class OctoModel:
                mask: Bool[Array, 'b t'] | None) -> Bool[Array, 'b t']:
         messages = model_inputs.check_observations(self.example_batch['observation'], observations)
         messages += model_inputs.check_tasks(self.example_batch['task'], tasks)
+        messages += model_inputs.goal_messages(self.module, observations, tasks)
         for message in messages:
             if message not in self._said:
                 self._said.add(message)
