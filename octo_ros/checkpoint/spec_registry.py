@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
+from octo_ros.checkpoint.merge import flatten
 from octo_ros.errors import CheckpointError
 from octo_ros.errors import closest
 from octo_ros.model import resnet
@@ -40,6 +41,7 @@ _HEADS: Mapping[str, type] = {
                 continuous.L1ActionHead, discrete.DiscreteActionHead,
                 discrete.TokenPerDimActionHead, diffusion.DiffusionActionHead,
                 unet_ddpm.UNetDDPMActionHead)}
+_MOST_PATHS = 8
 _SPEC_KEYS = {'module', 'name', 'args', 'kwargs'}
 _MODEL_KEYS = ('observation_tokenizers', 'task_tokenizers', 'heads', 'readouts',
                'transformer_kwargs', 'token_embedding_size', 'max_horizon',
@@ -71,6 +73,10 @@ def build_module(model_config: Mapping[str, Any], *,
     _check_readouts(fields['readouts'])
     transformer = _transformer_kwargs(model_config)
     language_params = _subtree(params_shapes, 'octo_transformer')
+    if params_shapes is not None and language_params is None:
+        raise CheckpointError("the parameters must have 'octo_transformer', found "
+                              f'{_some_paths(params_shapes)}; take the step and config.json '
+                              'from the same training run')
 
     def build(group: str, known: Mapping[str, type]) -> dict[str, Any]:
         return {name: _build(spec, known, f'model.{group}.{name}',
@@ -150,7 +156,8 @@ def _language_sizes(encoder: str | None, params: Mapping[str, Any] | None,
     subtree = _subtree(params, 'hf_model')
     if subtree is not None and t5.is_t5(encoder):
         return t5.sizes_from_params(subtree)
-    why = ('its sizes must be read off the parameters, and there are none'
+    found = _some_paths(params) if params else 'none'
+    why = (f"its sizes must be read off the parameters under 'hf_model', and found are {found}"
            if t5.is_t5(encoder) else 'only T5 encoders are supported')
     raise CheckpointError(f'config.json: {path}.kwargs.encoder must be one of '
                           f'{", ".join(t5.KNOWN_SIZES)} or a T5 in the checkpoint, got {encoder!r}'
@@ -177,6 +184,11 @@ def _check_readouts(readouts: Mapping[str, Any]) -> None:
         if not isinstance(count, int) or count < 1:
             raise CheckpointError(f'config.json: model.readouts.{name} must be a number of tokens '
                                   f'of at least 1, got {count!r}')
+
+
+def _some_paths(tree: Mapping[str, Any]) -> str:
+    paths = sorted(flatten(tree))
+    return ', '.join(paths[:_MOST_PATHS]) + (', …' if len(paths) > _MOST_PATHS else '')
 
 
 def _subtree(tree: Mapping[str, Any] | None, key: str) -> Mapping[str, Any] | None:

@@ -161,3 +161,9 @@ def test_unet_head_is_known():
                 action_horizon=4, use_map=False, flatten_tokens=False)
     assert isinstance(build_module(changed('heads.action', head)).heads['action'],
                       UNetDDPMActionHead)
+
+
+def test_parameters_of_something_else_are_listed():
+    model = changed('task_tokenizers.language.kwargs.encoder', 't5-tiny')
+    with pytest.raises(CheckpointError, match="must have 'octo_transformer', found stem/kernel"):
+        build_module(model, params_shapes={'stem': {'kernel': jax.ShapeDtypeStruct((1,), 'f4')}})
