@@ -17,6 +17,10 @@ from octo_ros.policy.profile import RobotProfile
 from octo_ros.policy.types import PolicySpec
 
 
+# Without a command for that long the robot may have been moved by somebody else.
+_HOLD_NS = 1_000_000_000
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Command:
     """What the robot is told at one tick.
@@ -70,7 +74,10 @@ class Output:
 
 
 class ActionShaper:
-    """Applies a robot profile to actions; keeps the state of grippers and targets."""
+    """Applies a robot profile to actions; keeps the state of grippers and targets.
+
+    After a hold or a reset, targets start from the measured state where there is one.
+    """
 
     def __init__(self, profile: RobotProfile, spec: PolicySpec, *, step_s: float,
                  whole_chunks: bool) -> None:
@@ -92,13 +99,18 @@ class ActionShaper:
         self._target = PoseTarget(self._profile)
         self._grippers = tuple(Gripper(profile.gripper) for _ in profile.gripper.indices)
         self._joints: np.ndarray | None = None
+        self._restarts = True
+        self._commanded_ns: int | None = None
 
     def reset(self) -> None:
-        """Forgets targets and grippers."""
+        """Forgets grippers; targets start from the measured state, or from the last target."""
         self._target.reset()
         for gripper in self._grippers:
             gripper.reset()
-        self._joints = None
+        if self._profile.action.delta:
+            self._joints = None
+        self._restarts = True
+        self._commanded_ns = None
 
     def command(self, tick: Tick, now_ns: int, *, pose: Pose | None = None,
                 joints: Float[np.ndarray, 'j'] | None = None) -> Command:
@@ -113,6 +125,9 @@ class ActionShaper:
         Raises:
             ObservationError: a target has to start from a measured state that is not known.
         """
+        if self._held(now_ns):
+            self._restarts = True
+            self._target.restart()
         action, clipped = self._limits.apply(np.asarray(tick.action))
         kind = self._profile.command.type
         linear = angular = positions = None
@@ -128,6 +143,7 @@ class ActionShaper:
                     self._grippers, self._profile.gripper.indices, strict=True):
                 gripper.step(action[index])
         grippers = tuple(g.command for g in self._grippers if g.command is not None)
+        self._commanded_ns = now_ns
         return Command(
             action, clipped, linear, angular, target, positions, self._whole_chunks,
             grippers, tick.chunk_id, tick.step_index, tick.observed_ns, tick.due_ns, now_ns,
@@ -156,13 +172,17 @@ class ActionShaper:
             indices = list(self._profile.gripper.indices)
             target[indices] = action[indices]
         self._joints = target
+        self._restarts = False
         return target
+
+    def _held(self, now_ns: int) -> bool:
+        return self._commanded_ns is not None and now_ns - self._commanded_ns > _HOLD_NS
 
     def _start(self, action: Float[np.ndarray, 'ad'], joints: Float[np.ndarray, 'j'] | None
                ) -> Float[np.ndarray, 'ad'] | None:
         """Returns where the joints are or were sent last, in an array like an action."""
-        if self._joints is not None and (
-                joints is None or self._profile.action.integration == 'target'):
+        follows = self._restarts or self._profile.action.integration == 'measured'
+        if self._joints is not None and (joints is None or not follows):
             return self._joints
         if joints is None:
             return None

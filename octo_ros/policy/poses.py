@@ -112,7 +112,8 @@ class PoseTarget:
 
     Deltas are added to the previous target, which is what the robot was told (Bridge's WidowX
     stack), or to the measured pose (Google's robot); absolute actions replace the target. The
-    target stays within the workspace box, and no step moves it faster than the speed limits.
+    target stays within the workspace box, and no step moves it faster than the speed limits: one
+    that starts outside the box returns to it at that speed.
     """
 
     def __init__(self, profile: RobotProfile) -> None:
@@ -120,11 +121,22 @@ class PoseTarget:
         self._action = profile.action
         self._limits = profile.limits
         self._step_s = profile.step_s
-        self.reset()
+        self._restarts = True
+        self.pose: Pose | None = None
+
+    def restart(self) -> None:
+        """Lets the next target start from the measured pose, if there is one by then."""
+        self._restarts = True
 
     def reset(self) -> None:
-        """Forgets the target; the next one starts from the measured pose or the start pose."""
-        self.pose: Pose | None = None
+        """As `restart`; without a start pose the next target waits for a measured one.
+
+        With a start pose there may be no measurement at all. The robot then still is where it was
+        told to go last, not at the start, so that the last target is kept.
+        """
+        self.restart()
+        if not self._action.start_pose:
+            self.pose = None
 
     def step(self, action: Float[np.ndarray, 'ad'], measured: Pose | None) -> Pose | None:
         """Advances the target by the action of a new policy step.
@@ -145,18 +157,20 @@ class PoseTarget:
             wanted = base.moved(action[:3], rotation, self._action.frame)
         else:
             wanted = Pose.from_euler(action[:3], action[3:6], self._action.euler_order)
-        self.pose = self._within_workspace(self._within_speed(base, wanted))
+        self.pose = self._within_speed(base, self._within_workspace(wanted))
+        self._restarts = False
         return self.pose
 
     def _base(self, measured: Pose | None) -> Pose | None:
-        if self._action.integration == 'measured' and measured is not None:
+        follows = self._action.integration == 'measured'
+        if measured is not None and (follows or self._restarts):
             return measured
-        if self.pose is not None and self._action.integration == 'target':
+        if self.pose is not None and (self._action.start_pose or not follows):
             return self.pose
-        if measured is None and self._action.start_pose:
-            start = np.asarray(self._action.start_pose)
-            return self.pose or Pose.from_euler(start[:3], start[3:], self._action.euler_order)
-        return measured
+        if not self._action.start_pose:
+            return None
+        start = np.asarray(self._action.start_pose)
+        return Pose.from_euler(start[:3], start[3:], self._action.euler_order)
 
     def _within_speed(self, base: Pose, wanted: Pose) -> Pose:
         translation = wanted.position - base.position

@@ -113,6 +113,54 @@ def test_reset_forgets_targets_and_grippers():
     assert command.grippers == (0.0,)
 
 
+START = {'command.type': 'pose', 'action.start_pose': [0.3, 0.0, 0.2, 0.0, 0.0, 0.0]}
+
+
+def test_target_does_not_jump_back_to_the_start_pose_after_a_reset():
+    shaper = _shaper(START)
+    tick = _tick(0.05, 0, 0, 0, 0, 0, 1)
+    xs = [shaper.command(tick, 0).pose.position[0] for _ in range(8)]
+    shaper.reset()
+    np.testing.assert_allclose(shaper.command(tick, 0).pose.position[0], xs[-1] + 0.05)
+    assert xs[0] == pytest.approx(0.35)
+
+
+@pytest.mark.parametrize('values', [{'command.type': 'pose'}, START])
+def test_target_starts_from_the_measured_pose_after_a_hold(values):
+    shaper = _shaper(values)
+    tick = _tick(0.05, 0, 0, 0, 0, 0, 1)
+    times_s = (0.0, 0.2, 0.9, 3.0, 3.2)
+    xs = [shaper.command(tick, round(time_s * 1e9), pose=_pose(1.0 if time_s < 1 else 0.5))
+          .pose.position[0] for time_s in times_s]
+    np.testing.assert_allclose(xs, [1.05, 1.1, 1.15, 0.55, 0.6])
+
+
+def test_target_goes_on_after_a_hold_without_a_measured_pose():
+    shaper = _shaper(START)
+    tick = _tick(0.05, 0, 0, 0, 0, 0, 1)
+    xs = [shaper.command(tick, time_s * 10**9).pose.position[0] for time_s in (0, 5)]
+    np.testing.assert_allclose(xs, [0.35, 0.4])
+
+
+@pytest.mark.parametrize('delta', [True, False])
+def test_joint_targets_start_from_the_measured_joints_after_a_hold(delta):
+    shaper = _shaper({**TWO_JOINTS, 'action.delta': delta, 'limits.per_step': [0.1, 0.1, 1.0],
+                      'command.type': 'multi_array'}, action_dim=3)
+    tick = _tick(5.0, 5.0, 1.0)
+    positions = [shaper.command(tick, round(time_s * 1e9), joints=np.full(2, place)).positions[0]
+                 for time_s, place in ((0.0, 1.0), (0.2, 1.0), (3.0, 2.0), (3.2, 2.0))]
+    np.testing.assert_allclose(positions, [1.1, 1.2, 2.1, 2.2])
+
+
+def test_absolute_joints_do_not_jump_after_a_reset_without_measured_joints():
+    shaper = _shaper({**TWO_JOINTS, 'action.delta': False, 'limits.per_step': [0.1, 0.1, 1.0],
+                      'command.type': 'multi_array'}, action_dim=3)
+    shaper.command(_tick(0.5, 0.5, 1.0), 0)
+    shaper.reset()
+    np.testing.assert_allclose(
+        shaper.command(_tick(1.5, 1.5, 1.0), 0).positions, [0.6, 0.6])
+
+
 def test_profile_with_another_number_of_actions_is_refused():
     with pytest.raises(ParameterError, match=r"'action.names'.*must name the 8"):
         _shaper({}, action_dim=8)

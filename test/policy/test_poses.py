@@ -110,6 +110,14 @@ def test_targets_stay_in_the_box_and_below_the_speeds(steps: list, delta: bool) 
         previous = pose
 
 
+def test_a_target_that_starts_outside_the_box_returns_to_it_no_faster_than_allowed() -> None:
+    limits = LimitParams(workspace_min=(0.5, -0.1, 0.1), workspace_max=(0.8, 0.1, 0.3),
+                         max_speed=0.25)
+    target = make_target(limits)
+    xs = [target.step(np.zeros(6), TURNED).position[0] for _ in range(6)]
+    np.testing.assert_allclose(xs, [0.35, 0.4, 0.45, 0.5, 0.5, 0.5])
+
+
 def test_a_thousand_small_turns_leave_a_unit_quaternion() -> None:
     target = make_target()
     for _ in range(1000):
