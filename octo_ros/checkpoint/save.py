@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from octo_ros.checkpoint import legacy
 from octo_ros.checkpoint import msgpack_tree
+from octo_ros.checkpoint.merge import flatten
 from octo_ros.errors import CheckpointError
 
 CONFIG = 'config.json'
@@ -53,7 +55,8 @@ def save_checkpoint(
         The step's folder.
 
     Raises:
-        CheckpointError: the step is there already, or cannot be written.
+        CheckpointError: the step is there already, the folder is that of another model, or
+            nothing can be written there.
     """
     root = Path(path).expanduser()
     folder = root / str(step)
@@ -63,11 +66,12 @@ def save_checkpoint(
             'choose another step or remove this one')
     try:
         root.mkdir(parents=True, exist_ok=True)
-        _once(root / CONFIG, lambda file: file.write_text(json.dumps(config)))
-        _once(root / EXAMPLE_BATCH, lambda file: msgpack_tree.write_tree(file, example_batch))
+        _once(root / CONFIG, lambda file: file.write_text(json.dumps(config)), _config)
+        _once(root / EXAMPLE_BATCH,
+              lambda file: msgpack_tree.write_tree(file, example_batch), _batch)
         if dataset_statistics is not None:
             text = json.dumps(_to_lists(dataset_statistics))
-            _once(root / STATISTICS, lambda file: file.write_text(text))
+            _once(root / STATISTICS, lambda file: file.write_text(text), _json)
         _write_step(folder, params)
     except OSError as error:
         raise CheckpointError(
@@ -90,16 +94,42 @@ def _write_step(folder: Path, params: Mapping[str, Any]) -> None:
         raise
 
 
-def _once(file: Path, write: Callable[[Path], Any]) -> None:
-    """Writes a file that is not there yet, so that a crash leaves none rather than half."""
-    if file.exists():
-        return
+def _once(file: Path, write: Callable[[Path], Any], read: Callable[[Path], Any]) -> None:
+    """Writes a file that is not there yet, so that a crash leaves none rather than half.
+
+    A file that is there is kept, and must say the same.
+    """
     partial = file.with_name(f'{file.name}.partial-{os.getpid()}')
     try:
         write(partial)
-        partial.rename(file)
+        if not file.exists():
+            partial.rename(file)
+        elif file.read_bytes() != partial.read_bytes() and read(file) != read(partial):
+            raise CheckpointError(
+                f'{file}: must be that of the model to be saved, but is that of another one, and '
+                'all steps of a folder share it; save into another folder')
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text())
+    except ValueError:
+        return None
+
+
+def _config(file: Path) -> Any:
+    config = _json(file)
+    is_config = isinstance(config, dict) and isinstance(config.get('model'), dict)
+    # As text, because the order of tokenizers is the order of their tokens.
+    return json.dumps(legacy.update_config(config) if is_config else config)
+
+
+def _batch(file: Path) -> Any:
+    batch = legacy.update_example_batch(msgpack_tree.read_tree(file))
+    return {path: (leaf.dtype.name, leaf.shape, leaf.tobytes())
+            for path, leaf in flatten(batch).items()}
 
 
 def _tree_metadata(params: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import os
 import numpy as np
 import pytest
 
+from octo_ros.checkpoint.msgpack_tree import read_tree
+from octo_ros.checkpoint.msgpack_tree import write_tree
 from octo_ros.checkpoint.released import load
 from octo_ros.checkpoint.save import save_checkpoint
 from octo_ros.errors import CheckpointError
@@ -40,12 +42,41 @@ def test_a_step_is_one_msgpack_file_and_the_metadata_of_orbax(small_checkpoint):
 
 
 def test_a_second_step_leaves_the_first_files_alone(small_checkpoint, save_small):
-    (small_checkpoint / 'config.json').write_text('{"model": {}, "mine": 1}')
+    config = small_checkpoint / 'config.json'
+    config.write_text(json.dumps(json.loads(config.read_text()), indent=2))
     before = files_of(small_checkpoint)
     save_small(small_checkpoint, 8)
     after = files_of(small_checkpoint)
     assert {name: after[name] for name in before} == before
     assert '8/default/checkpoint' in after
+
+
+@pytest.mark.parametrize('name', ['config.json', 'dataset_statistics.json'])
+def test_the_folder_of_another_model_is_refused(small_checkpoint, save_small, name):
+    (small_checkpoint / name).write_text('{"model": {}, "mine": 1}')
+    before = files_of(small_checkpoint)
+    with pytest.raises(CheckpointError, match=f'/{name}: must be that of .* another folder'):
+        save_small(small_checkpoint, 8)
+    assert files_of(small_checkpoint) == before
+
+
+def test_a_folder_with_another_batch_is_refused(small_checkpoint, save_small):
+    write_tree(small_checkpoint / 'example_batch.msgpack', {'action': np.zeros((1, 1, 1, 2))})
+    with pytest.raises(CheckpointError, match='/example_batch.msgpack: must be that of'):
+        save_small(small_checkpoint, 8)
+
+
+def test_a_folder_under_old_names_takes_another_step(small_checkpoint):
+    config = json.loads((small_checkpoint / 'config.json').read_text())
+    config['model']['heads'] = {'action': {'kwargs': {'pred_horizon': 4}}}
+    (small_checkpoint / 'config.json').write_text(json.dumps(config))
+    batch = read_tree(small_checkpoint / 'example_batch.msgpack')
+    write_tree(small_checkpoint / 'example_batch.msgpack', {'tasks': batch.pop('task'), **batch})
+    loaded = load(small_checkpoint)
+    save_checkpoint(
+        small_checkpoint, 8, params=loaded.params, config=loaded.config,
+        example_batch=loaded.example_batch, dataset_statistics=loaded.dataset_statistics)
+    assert load(small_checkpoint).step == 8
 
 
 def test_a_step_that_is_there_is_not_overwritten(small_checkpoint, save_small):
@@ -59,10 +90,11 @@ def test_a_negative_step_is_refused(tmp_path, save_small):
 
 
 def test_a_failed_write_leaves_no_part_of_a_step(small_checkpoint):
+    loaded = load(small_checkpoint)
     with pytest.raises(TypeError):
         save_checkpoint(
-            small_checkpoint, 8, params={'stem': {'kernel': object()}}, config={},
-            example_batch={})
+            small_checkpoint, 8, params={'stem': {'kernel': object()}}, config=loaded.config,
+            example_batch=loaded.example_batch)
     assert [*small_checkpoint.glob('8*')] == []
 
 
