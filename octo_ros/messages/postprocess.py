@@ -125,9 +125,7 @@ class ActionShaper:
         Raises:
             ObservationError: a target has to start from a measured state that is not known.
         """
-        if self._held(now_ns):
-            self._restarts = True
-            self._target.restart()
+        self._note_hold(now_ns)
         action, clipped = self._limits.apply(np.asarray(tick.action))
         kind = self._profile.command.type
         linear = angular = positions = None
@@ -150,11 +148,27 @@ class ActionShaper:
             tick.new_step)
 
     def trajectory(self, actions: Float[np.ndarray, 'ah ad'],
-                   joints: Float[np.ndarray, 'j'] | None = None) -> Float[np.ndarray, 'ah j']:
-        """Returns the limited joint positions of a whole chunk of absolute positions."""
+                   joints: Float[np.ndarray, 'j'] | None = None, *, now_ns: int = 0,
+                   observed_ns: int = 0) -> Float[np.ndarray, 'ah j']:
+        """Returns the limited joint positions of a whole chunk of absolute positions.
+
+        The row that is due now lies within reach of the present positions. Rows before it come
+        too late to be followed; they lead up to it within the limits.
+
+        Args:
+            actions: one row a step; the first is due at the observation.
+            joints: measured positions of the joints that are not grippers, if known.
+            now_ns: the time [ns].
+            observed_ns: stamp of the observation [ns].
+        """
+        step_ns = round(self._profile.step_s * 1e9)
+        due = min(max((now_ns - observed_ns) // step_ns, 0), len(actions) - 1)
+        self._note_hold(now_ns)
         limited = np.stack([self._limits.apply(row)[0] for row in actions])
-        return self._limits.limit_changes(limited, self._start(limited[0], joints))[
-            :, self._motion]
+        limited[due:] = self._limits.limit_changes(
+            limited[due:], self._start(limited[due], joints))
+        limited[:due + 1] = self._limits.limit_changes(limited[due::-1], limited[due])[::-1]
+        return limited[:, self._motion]
 
     def _joint_target(self, action: Float[np.ndarray, 'ad'], new_step: bool,
                       joints: Float[np.ndarray, 'j'] | None) -> Float[np.ndarray, 'ad']:
@@ -175,8 +189,10 @@ class ActionShaper:
         self._restarts = False
         return target
 
-    def _held(self, now_ns: int) -> bool:
-        return self._commanded_ns is not None and now_ns - self._commanded_ns > _HOLD_NS
+    def _note_hold(self, now_ns: int) -> None:
+        if self._commanded_ns is not None and now_ns - self._commanded_ns > _HOLD_NS:
+            self._restarts = True
+            self._target.restart()
 
     def _start(self, action: Float[np.ndarray, 'ad'], joints: Float[np.ndarray, 'j'] | None
                ) -> Float[np.ndarray, 'ad'] | None:

@@ -241,9 +241,10 @@ class Runtime:
             changed, self._failing = error != self._failing, error
             positions = None
             if accepted and result.actions is not None and self._whole_chunks:
+                now_ns = self._now_ns or 0
                 positions = self._shaper.trajectory(
-                    result.actions,
-                    self._measured.joints_if_good(self._ingest, self._now_ns or 0))
+                    result.actions, self._measured.joints_if_good(self._ingest, now_ns),
+                    now_ns=now_ns, observed_ns=request.observed_ns)
         if error and changed:
             _LOG.warning('no action chunk: %s', error)
         elif changed:
@@ -253,8 +254,13 @@ class Runtime:
         return AcceptedChunk(request.request_id, result.actions, request.observed_ns,
                              result.timings_s, positions)
 
-    def tick(self, now_ns: int) -> Output:
-        """Returns the command for now, or the reason to hold."""
+    def tick(self, now_ns: int, hold: str = '') -> Output:
+        """Returns the command for now, or the reason to hold.
+
+        Args:
+            now_ns: the time [ns].
+            hold: why no command may go out, if so; targets and grippers then do not advance.
+        """
         with self._lock:
             self._notice(now_ns)
             tick = self._loop.tick(now_ns)
@@ -262,6 +268,8 @@ class Runtime:
                 self._shaper.reset()
             if self._task.empty:
                 return Output(None, NO_TASK, tick)
+            if hold:
+                return Output(None, hold, tick)
             if tick.action is None:
                 return Output(None, self._why_hold(tick.reason, now_ns), tick)
             try:

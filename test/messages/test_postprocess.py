@@ -13,6 +13,7 @@ from octo_ros.policy.control_loop import Tick
 from octo_ros.policy.fakes import DEFAULT_SPEC
 from octo_ros.policy.poses import Pose
 from octo_ros.policy.profile import RobotProfile
+from octo_ros.policy.profile import load_profile
 
 TWO_JOINTS = {'action.names': ['a', 'b', 'grip'], 'action.space': 'joint',
               'gripper.indices': [2], 'gripper.binarize': False}
@@ -101,6 +102,43 @@ def test_trajectory_of_a_whole_chunk_starts_from_the_measured_joints():
     np.testing.assert_allclose(
         shaper.trajectory(chunk, np.zeros(2)), [[0.1, 0.0], [0.2, 0.0], [0.3, 0.0]])
     np.testing.assert_allclose(shaper.trajectory(chunk)[0], [1.0, 0.0])
+
+
+def test_trajectory_of_a_late_chunk_does_not_jump_to_the_row_that_is_due_now():
+    shaper = _shaper({**TWO_JOINTS, 'action.delta': False, 'limits.per_step': [0.1, 0.1, 1.0],
+                      'command.type': 'joint_trajectory'}, action_dim=3, whole_chunks=True)
+    chunk = np.stack([np.linspace(1.0, 2.0, 12), np.zeros(12), np.zeros(12)], axis=1)
+    rows = shaper.trajectory(chunk, np.zeros(2), now_ns=1_700_000_000, observed_ns=0)
+    np.testing.assert_allclose(rows[8:, 0], [0.1, 0.2, 0.3, 0.4])
+    assert np.abs(np.diff(rows, axis=0)).max() <= 0.1 + 1e-9
+    past = shaper.trajectory(chunk, np.zeros(2), now_ns=99_000_000_000, observed_ns=0)
+    assert past[-1, 0] == pytest.approx(0.1)
+
+
+def test_first_row_for_the_aloha_arms_does_not_jump():
+    spec = dataclasses.replace(DEFAULT_SPEC, action_dim=14)
+    shaper = ActionShaper(load_profile('aloha'), spec, step_s=0.02, whole_chunks=True)
+    rows = shaper.trajectory(np.ones((50, 14)), np.zeros(12), now_ns=160_000_000)
+    assert rows[8].max() <= 0.07
+    assert np.abs(np.diff(rows, axis=0)).max() <= 0.07
+
+
+def test_trajectory_without_a_limit_is_the_chunk_however_late():
+    shaper = _shaper({**TWO_JOINTS, 'action.delta': False, 'command.type': 'joint_trajectory'},
+                     action_dim=3, whole_chunks=True)
+    chunk = np.arange(12.0).reshape(4, 3)
+    np.testing.assert_allclose(
+        shaper.trajectory(chunk, np.zeros(2), now_ns=500_000_000), chunk[:, :2])
+
+
+def test_trajectory_after_a_hold_starts_from_the_measured_joints():
+    shaper = _shaper({**TWO_JOINTS, 'action.delta': False, 'limits.per_step': [0.1, 0.1, 1.0],
+                      'command.type': 'joint_trajectory'}, action_dim=3, whole_chunks=True)
+    shaper.command(_tick(0.0, 0.0, 0.5), 0, joints=np.zeros(2))
+    now_ns = 60 * 10**9
+    rows = shaper.trajectory(
+        np.zeros((3, 3)), np.ones(2), now_ns=now_ns, observed_ns=now_ns)
+    np.testing.assert_allclose(rows[:, 0], [0.9, 0.8, 0.7])
 
 
 def test_reset_forgets_targets_and_grippers():

@@ -15,6 +15,9 @@ from octo_ros.messages.runtime import Runtime
 from octo_ros.policy.control_loop import LoopParams
 from octo_ros.policy.fakes import DEFAULT_SPEC
 from octo_ros.policy.fakes import FakePolicy
+from octo_ros.policy.profile import ActionParams
+from octo_ros.policy.profile import CommandParams
+from octo_ros.policy.profile import LimitParams
 from octo_ros.policy.profile import RobotProfile
 
 _MS = 1_000_000
@@ -29,7 +32,8 @@ class Rig:
         self.messages = messages
         self.policy = policy or FakePolicy()
         options = {'image_keys': ['image_wrist', 'image_primary'], **options}
-        self.runtime = Runtime(self.policy, LoopParams(), RobotProfile(), **options)
+        profile = options.pop('profile', RobotProfile())
+        self.runtime = Runtime(self.policy, LoopParams(), profile, **options)
         self.runtime.prepare()
 
     def look(self, time_ms, key='image_primary', encoding='rgb8'):
@@ -314,6 +318,24 @@ def test_storing_and_ticking_do_not_wait_for_the_inference(messages):
     leave.set()
     worker.join(10)
     assert len(results) == 1
+
+
+def test_targets_do_not_advance_while_no_command_may_go_out(messages):
+    profile = RobotProfile(
+        action=ActionParams(start_pose=(0.3, 0.0, 0.2, 0.0, 0.0, 0.0)),
+        limits=LimitParams(envelope='none'), command=CommandParams(type='pose'))
+    outputs = []
+    for held_steps in (0, 3):
+        rig = Rig(messages, profile=profile)
+        rig.runtime.set_instruction('pick up the cup')
+        rig.look(0)
+        job = rig.runtime.poll(_START)
+        rig.runtime.accept(rig.runtime.run(job))
+        for step in range(held_steps):
+            held = rig.runtime.tick(_START + step * STEP_MS * _MS, 'disarmed')
+            assert (held.command, held.reason) == (None, 'disarmed')
+        outputs.append(rig.runtime.tick(_START + 3 * STEP_MS * _MS).command.pose.position)
+    np.testing.assert_allclose(outputs[1], outputs[0])
 
 
 def test_limits_are_counted(messages):
