@@ -103,7 +103,7 @@ class Control:
             job = self._runtime.poll(now_ns)
             if job is not None and self._worker is not None:
                 self._worker.submit(job)
-            output = self._runtime.tick(now_ns)
+            output = self._runtime.tick(now_ns, self._arming.hold_reason)
             reason = self._arming.hold_reason or output.reason
             if output.command is None or reason:
                 self._hold(reason)
