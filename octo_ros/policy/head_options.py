@@ -1,16 +1,16 @@
 """What a caller asks of an action head, held to what that head can do."""
 
 from collections.abc import Mapping
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from octo_ros.array_typing import Array
 from octo_ros.errors import ParameterError
 from octo_ros.errors import closest
 from octo_ros.model.heads.base import ActionHead
+from octo_ros.model.heads.diffusion import DiffusionActionHead
 from octo_ros.model.heads.discrete import DiscreteActionHead
+from octo_ros.model.heads.unet_ddpm import UNetDDPMActionHead
 from octo_ros.model.octo import OctoModule
 from octo_ros.policy.normalization import action_size
 
@@ -60,12 +60,47 @@ def check_options(
     return options
 
 
-def check_noise(noise: Sequence[Array] | Array | None, sample_shape: Sequence[int]) -> None:
-    """Raises ParameterError for diffusion noise that was drawn for another `sample_shape`."""
-    if not isinstance(noise, tuple | list) or not sample_shape:
+def check_noise(
+    head: ActionHead, noise: Any, sample_shape: tuple[int, ...], window: tuple[int, int],
+) -> None:
+    """Holds the noise of a diffusion head to the shapes that it denoises.
+
+    Args:
+        head: the head that it is for.
+        noise: initial noise (*s, b, t, ah*ad) and that of every step, (steps, *s, b, t, ah*ad);
+            a U-Net head has (ah, ad) as two axes. None is always right.
+        sample_shape: leading axes *s.
+        window: batch size and steps of the observations, (b, t).
+
+    Raises:
+        ParameterError: it is no such pair, or the head does not denoise.
+    """
+    if noise is None:
         return
-    leading = tuple(np.shape(noise[0])[:-3])
-    if leading != tuple(sample_shape):
+    if isinstance(head, DiffusionActionHead):
+        count, chunk, names = head.diffusion_steps, (head.chunk_size,), 'ah*ad'
+    elif isinstance(head, UNetDDPMActionHead):
+        count, chunk, names = head.timesteps, (head.action_horizon, head.action_dim), 'ah, ad'
+    else:
         raise ParameterError(
-            f'noise must begin with sample_shape {tuple(sample_shape)}, got {leading}; '
-            'give noise of the shape (*sample_shape, b, t, ah*ad)')
+            f'noise must go with a diffusion head, got {type(head).__name__}, which has no use '
+            'for it; leave it out')
+    if not isinstance(noise, tuple | list) or len(noise) != 2:
+        got = f'{len(noise)} of them' if isinstance(noise, tuple | list) else f'{_kind(noise)}'
+        raise ParameterError(
+            f'noise must be a pair of arrays (initial, steps), got {got}; give the initial noise '
+            f'(*sample_shape, b, t, {names}) and that of every step, with one axis of {count} '
+            'before it')
+    initial = (*sample_shape, *window, *chunk)
+    for name, part, wanted in zip(
+            ('initial', 'steps'), noise, (initial, (count, *initial)), strict=True):
+        if np.shape(part) != wanted:
+            axes = f'{"" if name == "initial" else "steps, "}*sample_shape, b, t, {names}'
+            raise ParameterError(
+                f'the {name} noise must have the shape ({axes}) = {wanted}, got '
+                f'{np.shape(part)}; draw it for these observations and this sample_shape')
+
+
+def _kind(value: Any) -> str:
+    shape = getattr(value, 'shape', None)
+    return type(value).__name__ if shape is None else f'one array of shape {shape}'

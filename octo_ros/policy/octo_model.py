@@ -225,7 +225,7 @@ class OctoModel:
         mask = self._check(observations, tasks, timestep_pad_mask)
         found = head_options.find_head(self.module, head)
         options = head_options.check_options(found, argmax=argmax, temperature=temperature)
-        head_options.check_noise(noise, sample_shape)
+        head_options.check_noise(found, noise, tuple(sample_shape), mask.shape)
         active = head_options.active_dimensions(
             found, unnormalization_statistics, normalization_type)
         actions = self._sample(

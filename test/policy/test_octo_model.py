@@ -352,7 +352,18 @@ def test_a_missing_mask_is_refused(shipped):
     ({'head': 'actoin'}, "did you mean 'action'"),
     ({'rng': None}, 'rng must be a random key'),
     ({'noise': (np.zeros((1, 2, 28)), np.zeros((20, 1, 2, 28))), 'sample_shape': (3,)},
-     r'noise must begin with sample_shape \(3,\), got \(\)'),
+     r'initial noise must have .* = \(3, 1, 2, 28\), got \(1, 2, 28\)'),
+    ({'noise': (np.zeros((3, 1, 2, 28)), np.zeros((20, 3, 1, 2, 28)))},
+     r'initial noise must have .* = \(1, 2, 28\), got \(3, 1, 2, 28\)'),
+    ({'noise': (np.zeros((5, 2, 28)), np.zeros((20, 5, 2, 28)))},
+     r'\(\*sample_shape, b, t, ah\*ad\) = \(1, 2, 28\), got \(5, 2, 28\)'),
+    ({'noise': (np.zeros((1, 7, 28)), np.zeros((20, 1, 7, 28)))}, r'got \(1, 7, 28\)'),
+    ({'noise': (np.zeros((1, 1, 28)), np.zeros((20, 1, 1, 28)))}, r'got \(1, 1, 28\)'),
+    ({'noise': (np.zeros((1, 2, 27)), np.zeros((20, 1, 2, 27)))}, r'got \(1, 2, 27\)'),
+    ({'noise': (np.zeros((1, 2, 28)), np.zeros((10, 1, 2, 28)))},
+     r'the steps noise must have .* = \(20, 1, 2, 28\), got \(10, 1, 2, 28\)'),
+    ({'noise': np.zeros((1, 2, 28))}, r'pair of arrays .* got one array of shape \(1, 2, 28\)'),
+    ({'noise': (np.zeros((1, 2, 28)),)}, 'pair of arrays .* got 1 of them'),
 ])
 def test_options_that_do_not_fit_are_refused(shipped, options, message):
     images, mask = shipped_inputs()
@@ -360,6 +371,14 @@ def test_options_that_do_not_fit_are_refused(shipped, options, message):
     with pytest.raises(ParameterError, match=message):
         shipped.sample_actions(
             images, task, timestep_pad_mask=mask, **{'rng': jax.random.key(0), **options})
+
+
+def test_noise_for_a_head_that_does_not_denoise_is_refused(cases):
+    model = cases.model('tiny_three_cam_mse')
+    case = cases.case('tiny_three_cam_mse', 'case_goal')['in']
+    noise = (np.zeros((2, 2, 8)), np.zeros((20, 2, 2, 8)))
+    with pytest.raises(ParameterError, match='noise must go with a diffusion head, got MSE'):
+        model.sample_actions(case['observations'], case['tasks'], noise=noise)
 
 
 @pytest.fixture
