@@ -79,15 +79,20 @@ class FrameDecoder:
         return Decoded(frame, problems, tuple(seen))
 
     def _decode(self, name: str, message: Stamped) -> np.ndarray | ObservationError:
+        value: np.ndarray | ObservationError
         if id(message) not in self._cache:
             try:
-                value: np.ndarray | ObservationError = self._decode_now(name, message.message)
+                value = self._decode_now(name, message.message)
             except ObservationError as error:
                 value = error
-            self._cache[id(message)] = (message, value)  # keeps the message, so the id stays taken
-            while len(self._cache) > self._size:
-                del self._cache[next(iter(self._cache))]
-        return self._cache[id(message)][1]
+        else:
+            value = self._cache.pop(id(message))[1]
+        # The least recently used goes first: a good frame stays in the history for as long as
+        # only bad ones come. Keeping the message keeps its id taken.
+        self._cache[id(message)] = (message, value)
+        while len(self._cache) > self._size:
+            del self._cache[next(iter(self._cache))]
+        return value
 
     def _decode_now(self, name: str, message: Any) -> np.ndarray:
         if name == PROPRIO:

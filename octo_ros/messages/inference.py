@@ -54,6 +54,7 @@ class ChunkResult:
         timings_s: wall time by stage (`decode`, `task`, and what the policy names) [s].
         unusable: samples of the job that cannot be decoded.
         error: why there is no chunk, one line, or ''.
+        told: True when the stream at fault says the reason, so that it need not be said again.
     """
 
     job: InferenceJob
@@ -61,6 +62,7 @@ class ChunkResult:
     timings_s: Mapping[str, float]
     unusable: tuple[Sample, ...] = ()
     error: str = ''
+    told: bool = False
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -102,7 +104,7 @@ class InferenceRunner:
             window, bad, problem = self._decode(job)
             timings_s['decode'] = time.perf_counter() - started
             if window is None:
-                return ChunkResult(job, None, timings_s, bad, problem)
+                return ChunkResult(job, None, timings_s, bad, problem, told=True)
             started = time.perf_counter()
             task = self._policy.encode_task(job.task)
             timings_s['task'] = time.perf_counter() - started
@@ -128,7 +130,8 @@ class InferenceRunner:
                 frames.append(decoded.frame)
             else:
                 bad.append(sample)
-                problem = '; '.join(f'{name}: {text}' for name, text in decoded.problems.items())
+                names = ' and '.join(f"'{name}'" for name in decoded.problems)
+                problem = f'the newest message on {names} cannot be used'
         if not frames or (bad and bad[-1] is real[-1]):
             return None, tuple(bad), problem
         size = len(job.request.payloads)

@@ -103,6 +103,7 @@ class Runtime:
         self._task = Task()
         self._now_ns: int | None = None
         self._failing = ''
+        self._told_failing = False
         self._clipped_steps = 0
         self._lock = threading.Lock()
 
@@ -238,16 +239,19 @@ class Runtime:
                 except ParameterError as broken:
                     error = str(broken)
             self._loop.abandon(request.request_id, unusable=result.unusable)
-            changed, self._failing = error != self._failing, error
+            warn = bool(error) and not result.told and error != self._failing
+            self._failing = error
+            came_again, self._told_failing = (
+                self._told_failing and not error, (self._told_failing or warn) and bool(error))
             positions = None
             if accepted and result.actions is not None and self._whole_chunks:
                 now_ns = self._now_ns or 0
                 positions = self._shaper.trajectory(
                     result.actions, self._measured.joints_if_good(self._ingest, now_ns),
                     now_ns=now_ns, observed_ns=request.observed_ns)
-        if error and changed:
+        if warn:
             _LOG.warning('no action chunk: %s', error)
-        elif changed:
+        elif came_again:
             _LOG.info('action chunks come again')
         if not accepted or result.actions is None:
             return None

@@ -11,6 +11,8 @@ _LOG = logging.getLogger('octo_ros.messages')
 _GAP = 1.5
 _SMOOTHING = 0.1
 _WARM_UP = 5
+# Good messages in a row that make a recovery: data that is bad now and then is told once.
+_RECOVERED = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Stream:
         self._intervals = 0
         self._problem = ''
         self._told_unstamped = False
+        self._told_bad = False
+        self._good_in_a_row = 0
 
     def store(self, message: Any, received_ns: int) -> None:
         """Keeps a message as the newest."""
@@ -85,18 +89,22 @@ class Stream:
         self._intervals = 0
 
     def report_bad(self, problem: str) -> None:
-        """Counts a message that could not be used; warns when the stream was well before."""
+        """Counts a message that could not be used; warns unless it did since the recovery."""
         self._bad += 1
-        if not self._problem:
+        self._good_in_a_row = 0
+        if not self._told_bad:
             _LOG.warning('%s: %s', self.name, problem)
+        self._told_bad = True
         self._problem = problem
 
     def report_good(self) -> None:
-        """Says so once when the stream was bad before."""
-        if self._problem:
+        """Says that the stream recovered after some good messages in a row."""
+        self._problem = ''
+        self._good_in_a_row += 1
+        if self._told_bad and self._good_in_a_row >= _RECOVERED:
+            self._told_bad = False
             _LOG.info('%s: recovered, messages can be used again (%d could not)',
                       self.name, self._bad)
-        self._problem = ''
 
     def health(self, now_ns: int) -> StreamHealth:
         """Returns the state at a time."""

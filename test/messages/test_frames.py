@@ -64,6 +64,16 @@ def test_the_cache_stays_small(decoder, messages):
     assert len(decoder._cache) == 12
 
 
+def test_good_frame_in_the_history_is_not_seen_again_while_only_bad_ones_come(
+        decoder, good, messages):
+    seen = []
+    for stamp_ns in range(50):
+        bad = _stamped(messages.image(np.zeros((2, 2, 3), np.uint8), 'no such encoding'))
+        seen.append(decoder.frame(Sample(7, good)).seen)
+        decoder.frame(Sample(stamp_ns, {'image_primary': bad}))
+    assert seen == [tuple(good), *[()] * 49]
+
+
 def test_bad_second_camera_is_left_out(decoder, good, bad):
     decoded = decoder.frame(Sample(7, {**good, 'image_wrist': bad['image_wrist']}))
     assert set(decoded.frame.images) == {'image_primary'}

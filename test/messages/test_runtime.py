@@ -145,16 +145,39 @@ def test_bad_picture_costs_one_inference_and_is_told_once(rig, caplog):
         rig.look(0, encoding='odd')
         chunk, output = rig.work(0)
         assert chunk is None
-        assert "got 'odd'" in output.reason
+        assert output.reason == "the newest message on 'image_primary' cannot be used"
         rig.look(200, encoding='odd')
         assert rig.work(200)[0] is None
         rig.look(400)
         assert rig.work(400)[0] is not None
-    assert rig.policy.windows[-1].timestep_pad_mask.tolist() == [False, True]
+        assert rig.policy.windows[-1].timestep_pad_mask.tolist() == [False, True]
+        for time_ms in range(600, 2000, 200):
+            rig.look(time_ms)
+            rig.work(time_ms)
     warnings = [record for record in caplog.records if record.levelname == 'WARNING']
-    assert len(warnings) == 2  # one of the stream, one that chunks stopped
+    assert len(warnings) == 1
+    assert "got 'odd'" in caplog.text
     assert 'image_primary: recovered' in caplog.text
     assert rig.runtime.health(_START)['image_primary'].bad == 2
+
+
+def test_camera_that_sends_only_bad_pictures_is_told_once(rig, caplog):
+    rig.runtime.set_instruction('pick up the cup')
+    with caplog.at_level(logging.INFO):
+        rig.look(0)
+        for time_ms in range(200, 20_000, 200):
+            rig.work(time_ms - 200)
+            rig.look(time_ms, encoding='odd')
+    assert [record.levelname for record in caplog.records] == ['WARNING']
+
+
+def test_pictures_that_are_bad_every_other_time_are_told_once(rig, caplog):
+    rig.runtime.set_instruction('pick up the cup')
+    with caplog.at_level(logging.INFO):
+        for step in range(60):
+            rig.look(step * STEP_MS, encoding='odd' if step % 2 else 'rgb8')
+            rig.work(step * STEP_MS)
+    assert [record.levelname for record in caplog.records] == ['WARNING']
 
 
 def test_bad_old_picture_is_replaced_by_padding(rig):

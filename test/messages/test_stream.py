@@ -67,13 +67,24 @@ def test_bad_data_is_told_once_and_so_is_the_recovery(caplog):
     with caplog.at_level(logging.INFO):
         for _ in range(3):
             stream.report_bad('image is truncated')
-        stream.report_good()
-        stream.report_good()
+        for _ in range(9):
+            stream.report_good()
         stream.report_bad('image is empty')
     assert [record.levelname for record in caplog.records] == ['WARNING', 'INFO', 'WARNING']
     assert 'recovered' in caplog.records[1].getMessage()
     health = stream.health(0)
     assert (health.bad, health.problem) == (4, 'image is empty')
+
+
+def test_data_that_is_bad_now_and_then_does_not_flood_the_log(caplog):
+    stream = Stream('image_wrist')
+    with caplog.at_level(logging.INFO):
+        for _ in range(50):
+            stream.report_bad('image is truncated')
+            stream.report_good()
+            stream.report_good()
+    assert [record.levelname for record in caplog.records] == ['WARNING']
+    assert stream.health(0).problem == ''
 
 
 def test_clear_forgets_message_and_rate_but_not_the_counts(messages):
