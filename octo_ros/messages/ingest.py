@@ -38,7 +38,8 @@ class Ingest:
     """The newest message of every stream. Not thread safe: its owner holds a lock.
 
     The first image key is the reference: its stamp is the stamp of the observation. Another
-    camera whose newest message is too old is left out of the sample, so it is masked.
+    camera whose newest message is too old is left out of the sample, so it is masked; when that
+    lasts, it is said once.
     """
 
     def __init__(self, image_keys: Sequence[str], *, others: Sequence[str] = (),
@@ -87,6 +88,8 @@ class Ingest:
         fresh = {name: message for name, message in found if message is not None}
         if any(name not in fresh for name in self._required):
             return None
+        for name in self.image_keys[1:]:
+            self._streams[name].note_use(name in fresh, now_ns, self._max_age_ns)
         return Sample(fresh[self.image_keys[0]].stamp_ns, fresh)
 
     def waiting_for(self, now_ns: int) -> str:

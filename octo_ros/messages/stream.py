@@ -67,6 +67,8 @@ class Stream:
         self._told_unstamped = False
         self._told_bad = False
         self._good_in_a_row = 0
+        self._told_missing = False
+        self._changed_ns: int | None = None
 
     def store(self, message: Any, received_ns: int) -> None:
         """Keeps a message as the newest."""
@@ -105,6 +107,30 @@ class Stream:
             self._told_bad = False
             _LOG.info('%s: recovered, messages can be used again (%d could not)',
                       self.name, self._bad)
+
+    def note_use(self, used: bool, now_ns: int, grace_ns: int) -> None:
+        """Warns when the policy runs without this stream, and says when it does with it again.
+
+        Args:
+            used: whether the stream has a message for the policy step of this time.
+            now_ns: the time [ns].
+            grace_ns: for how long it has to be missing, or back, to be worth a word [ns].
+        """
+        if used != self._told_missing:
+            self._changed_ns = None
+            return
+        if self._changed_ns is None or now_ns < self._changed_ns:
+            self._changed_ns = now_ns
+        if now_ns - self._changed_ns < grace_ns:
+            return
+        self._told_missing, self._changed_ns = not used, None
+        if used:
+            _LOG.info('%s: messages come again, the policy uses them', self.name)
+            return
+        fault = 'no message has come'
+        if self.newest is not None:
+            fault = f'the newest message is {(now_ns - self.newest.stamp_ns) / 1e9:.1f} s old'
+        _LOG.warning('%s: %s; the policy runs without it (masked)', self.name, fault)
 
     def health(self, now_ns: int) -> StreamHealth:
         """Returns the state at a time."""

@@ -1,5 +1,7 @@
 """Which messages belong to a policy step, and what is said while some are missing."""
 
+import logging
+
 import pytest
 
 from octo_ros.errors import ParameterError
@@ -34,6 +36,34 @@ def test_stale_second_camera_is_left_out(ingest, messages):
     _store(ingest, messages, 'proprio', 1)
     assert set(ingest.sample(_NOW).messages) == {'image_primary', 'proprio'}
     assert ingest.waiting_for(_NOW) == ''
+
+
+def _run(ingest, messages, name_at, until_ms, caplog):
+    """Takes a sample every 0.2 s; `name_at(ms)` says whether the second camera sends then."""
+    with caplog.at_level(logging.INFO):
+        for time_ms in range(0, until_ms, 200):
+            for name in ['image_primary', 'proprio', *['image_wrist'] * name_at(time_ms)]:
+                _store(ingest, messages, name, -time_ms)
+            ingest.sample(_NOW + time_ms * _MS)
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_second_camera_that_never_comes_is_told_once(ingest, messages, caplog):
+    told = _run(ingest, messages, lambda _: False, 10_000, caplog)
+    assert told == ['image_wrist: no message has come; the policy runs without it (masked)']
+
+
+def test_second_camera_that_goes_away_and_comes_back_is_told_once_each(ingest, messages, caplog):
+    told = _run(ingest, messages, lambda ms: not 2000 < ms < 8000, 12_000, caplog)
+    assert told == ['image_wrist: the newest message is 1.2 s old; the policy runs without it '
+                    '(masked)', 'image_wrist: messages come again, the policy uses them']
+
+
+@pytest.mark.parametrize('period_ms', [200, 400, 1000])
+def test_second_camera_that_is_slow_or_late_at_first_is_no_news(
+        ingest, messages, caplog, period_ms):
+    told = _run(ingest, messages, lambda ms: ms > 300 and ms % period_ms == 0, 20_000, caplog)
+    assert told == []
 
 
 @pytest.mark.parametrize('missing', ['image_primary', 'proprio'])

@@ -139,7 +139,8 @@ def test_silent_camera_is_the_reason_to_hold(rig):
     assert reason == "newest message on 'image_primary' is 5.00 s old, the limit is 0.5 s"
 
 
-def test_bad_picture_costs_one_inference_and_is_told_once(rig, caplog):
+def test_bad_picture_costs_one_inference_and_is_told_once(messages, caplog):
+    rig = Rig(messages, image_keys=['image_primary'])
     rig.runtime.set_instruction('pick up the cup')
     with caplog.at_level(logging.INFO):
         rig.look(0, encoding='odd')
@@ -161,7 +162,8 @@ def test_bad_picture_costs_one_inference_and_is_told_once(rig, caplog):
     assert rig.runtime.health(_START)['image_primary'].bad == 2
 
 
-def test_camera_that_sends_only_bad_pictures_is_told_once(rig, caplog):
+def test_camera_that_sends_only_bad_pictures_is_told_once(messages, caplog):
+    rig = Rig(messages, image_keys=['image_primary'])
     rig.runtime.set_instruction('pick up the cup')
     with caplog.at_level(logging.INFO):
         rig.look(0)
@@ -171,7 +173,8 @@ def test_camera_that_sends_only_bad_pictures_is_told_once(rig, caplog):
     assert [record.levelname for record in caplog.records] == ['WARNING']
 
 
-def test_pictures_that_are_bad_every_other_time_are_told_once(rig, caplog):
+def test_pictures_that_are_bad_every_other_time_are_told_once(messages, caplog):
+    rig = Rig(messages, image_keys=['image_primary'])
     rig.runtime.set_instruction('pick up the cup')
     with caplog.at_level(logging.INFO):
         for step in range(60):
