@@ -17,7 +17,10 @@ _OBSERVATION = {'pad_mask': 'timestep_pad_mask'}
 def update_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the config with every head's arguments under today's names; the rest is kept."""
     model = config['model']
-    heads = {name: _update_head(spec) for name, spec in model.get('heads', {}).items()}
+    given = model.get('heads')
+    # Anything but a mapping is reported by those who build the model.
+    heads = {name: _update_head(spec) for name, spec in given.items()} if (
+        isinstance(given, Mapping)) else {}
     # Assigning to present keys keeps the order of the file, which is the order of token groups.
     return {**config, 'model': {**model, **({'heads': heads} if heads else {})}}
 

@@ -5,6 +5,7 @@ A configuration names classes as module and name (`octo.model.components.tokeniz
 """
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -41,6 +42,7 @@ _HEADS: Mapping[str, type] = {
                 continuous.L1ActionHead, discrete.DiscreteActionHead,
                 discrete.TokenPerDimActionHead, diffusion.DiffusionActionHead,
                 unet_ddpm.UNetDDPMActionHead)}
+_CHOICES: Mapping[str, Sequence[str]] = {'loss_type': ('mse', 'l1')}
 _MOST_PATHS = 8
 _SPEC_KEYS = {'module', 'name', 'args', 'kwargs'}
 _MODEL_KEYS = ('observation_tokenizers', 'task_tokenizers', 'heads', 'readouts',
@@ -81,7 +83,7 @@ def build_module(model_config: Mapping[str, Any], *,
     def build(group: str, known: Mapping[str, type]) -> dict[str, Any]:
         return {name: _build(spec, known, f'model.{group}.{name}',
                              _subtree(language_params, f'{group}_{name}'))
-                for name, spec in model_config[group].items()}
+                for name, spec in _mapping(model_config[group], f'model.{group}').items()}
 
     module = OctoModule(
         octo_transformer=OctoTransformer(
@@ -127,7 +129,7 @@ def _resolve(spec: Any, known: Mapping[str, type], path: str) -> tuple[type, dic
     """Returns the class and the checked keyword arguments of a specification."""
     if not isinstance(spec, Mapping) or set(spec) != _SPEC_KEYS:
         raise CheckpointError(f'config.json: {path} must have exactly the keys module, name, args '
-                              f'and kwargs, got {sorted(spec) if spec else spec!r}')
+                              f'and kwargs, got {[*spec] if isinstance(spec, Mapping) else spec!r}')
     name = f'{spec["module"]}:{spec["name"]}'
     if name not in known:
         raise CheckpointError(f'config.json: {path} names {name!r}, which is not known'
@@ -135,7 +137,8 @@ def _resolve(spec: Any, known: Mapping[str, type], path: str) -> tuple[type, dic
     if spec['args']:
         raise CheckpointError(f'config.json: {path}.args must be empty, got {spec["args"]!r}; '
                               'give them by name in kwargs')
-    kwargs = {key: _frozen(value) for key, value in spec['kwargs'].items()}
+    given = _mapping(spec['kwargs'], f'{path}.kwargs')
+    kwargs = {key: _frozen(value) for key, value in given.items()}
     _check_types(known[name], kwargs, f'{path}.kwargs')
     return known[name], kwargs
 
@@ -166,7 +169,7 @@ def _language_sizes(encoder: str | None, params: Mapping[str, Any] | None,
 
 def _transformer_kwargs(model_config: Mapping[str, Any]) -> dict[str, Any]:
     path = 'model.transformer_kwargs'
-    kwargs = dict(model_config['transformer_kwargs'])
+    kwargs = dict(_mapping(model_config['transformer_kwargs'], path))
     if kwargs.pop('add_position_embedding', False):
         raise CheckpointError(f'config.json: {path}.add_position_embedding must be false: the '
                               'tokens carry their positions already')
@@ -180,10 +183,16 @@ def _transformer_kwargs(model_config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_readouts(readouts: Mapping[str, Any]) -> None:
-    for name, count in readouts.items():
+    for name, count in _mapping(readouts, 'model.readouts').items():
         if not isinstance(count, int) or count < 1:
             raise CheckpointError(f'config.json: model.readouts.{name} must be a number of tokens '
                                   f'of at least 1, got {count!r}')
+
+
+def _mapping(value: Any, path: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise CheckpointError(f'config.json: {path} must be a mapping, got {value!r}')
+    return value
 
 
 def _some_paths(tree: Mapping[str, Any]) -> str:
@@ -217,13 +226,36 @@ def _check_types(cls: type, kwargs: Mapping[str, Any], path: str) -> None:
     _check_keys(kwargs, list(fields), path)
     hints = typing.get_type_hints(cls)
     for key, value in kwargs.items():
-        kinds = [kind for kind in _plain_types(hints[key]) if kind is not types.NoneType]
-        optional = types.NoneType in _plain_types(hints[key])
-        if not kinds or (value is None and optional):
-            continue
-        if isinstance(value, bool) is not (bool in kinds) or not isinstance(value, tuple(kinds)):
-            words = ' or '.join(kind.__name__ for kind in kinds)
-            raise CheckpointError(f'config.json: {path}.{key} must be {words}, got {value!r}')
+        rule = _broken_rule(key, hints[key], value)
+        if rule:
+            raise CheckpointError(f'config.json: {path}.{key} must be {rule}, got {value!r}')
+
+
+def _broken_rule(key: str, hint: Any, value: Any) -> str | None:
+    """Returns in words what a value must be, or None when it is that."""
+    if typing.get_origin(hint) is Sequence:
+        (kind,) = typing.get_args(hint)
+        listed = isinstance(value, tuple) and all(type(item) is kind for item in value)
+        if not listed:
+            return f'a list of {kind.__name__}'
+        return 'a list of regular expressions' if kind is str and not _compile(value) else None
+    plain = _plain_types(hint)
+    kinds = [kind for kind in plain if kind is not types.NoneType]
+    if not kinds or (value is None and types.NoneType in plain):
+        return None
+    if isinstance(value, bool) is not (bool in kinds) or not isinstance(value, tuple(kinds)):
+        return ' or '.join(kind.__name__ for kind in kinds)
+    if kinds == [int] and value < 1:
+        return 'at least 1'
+    choices = _CHOICES.get(key, (value,))
+    return None if value in choices else f'one of {", ".join(choices)}'
+
+
+def _compile(patterns: Sequence[str]) -> bool:
+    try:
+        return all(re.compile(pattern) for pattern in patterns)
+    except re.error:
+        return False
 
 
 def _plain_types(hint: Any) -> tuple[type, ...]:

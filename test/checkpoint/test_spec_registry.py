@@ -6,6 +6,7 @@ import json
 import jax
 import pytest
 
+from octo_ros.checkpoint import legacy
 from octo_ros.checkpoint.spec_registry import build_module
 from octo_ros.errors import CheckpointError
 from octo_ros.model import config
@@ -167,3 +168,27 @@ def test_parameters_of_something_else_are_listed():
     model = changed('task_tokenizers.language.kwargs.encoder', 't5-tiny')
     with pytest.raises(CheckpointError, match="must have 'octo_transformer', found stem/kernel"):
         build_module(model, params_shapes={'stem': {'kernel': jax.ShapeDtypeStruct((1,), 'f4')}})
+
+
+_CAMERA = 'observation_tokenizers.primary.kwargs'
+
+
+@pytest.mark.parametrize(('path', 'value', 'rule'), [
+    ('heads', [], 'must be a mapping, got []'),
+    ('observation_tokenizers', None, 'must be a mapping, got None'),
+    ('readouts', ['action'], "must be a mapping, got ['action']"),
+    ('transformer_kwargs', None, 'must be a mapping, got None'),
+    ('heads.action.kwargs', None, 'must be a mapping, got None'),
+    ('heads.action', 5, 'must have exactly the keys module, name, args and kwargs, got 5'),
+    ('transformer_kwargs.num_attention_heads', 0, 'must be at least 1, got 0'),
+    ('heads.action.kwargs.diffusion_steps', 0, 'must be at least 1, got 0'),
+    ('heads.action.kwargs.loss_type', 'l3', "must be one of mse, l1, got 'l3'"),
+    (f'{_CAMERA}.obs_stack_keys', 'image_primary', "must be a list of str, got 'image_primary'"),
+    (f'{_CAMERA}.obs_stack_keys', [1], 'must be a list of str, got (1,)'),
+    (f'{_CAMERA}.obs_stack_keys', ['image_('], "a list of regular expressions, got ('image_(',)"),
+])
+def test_values_of_the_wrong_kind_name_their_path(path, value, rule):
+    with pytest.raises(CheckpointError) as caught:
+        build_module(legacy.update_config({'model': changed(path, value)})['model'])
+    assert str(caught.value).startswith(f'config.json: model.{path} ')
+    assert rule in str(caught.value)
