@@ -17,6 +17,7 @@ from octo_ros.errors import closest
 from octo_ros.model.octo import OctoModule
 from octo_ros.model.tokenizers import LANGUAGE_KEY
 from octo_ros.model.tokenizers import ImageTokenizer
+from octo_ros.model.tokenizers import match_keys
 from octo_ros.policy.text import TextProcessor
 from octo_ros.policy.text import check_instruction
 
@@ -27,7 +28,8 @@ _BOOKKEEPING = {'timestep', 'task_completed', 'timestep_pad_mask'}
 
 def create_tasks(
     example: Mapping[str, Any], text_processor: TextProcessor | None, *,
-    goals: Mapping[str, Array] | None, texts: Sequence[str] | None, goal_keys: Sequence[str],
+    goals: Mapping[str, Array] | None, texts: Sequence[str] | None,
+    known_goals: Mapping[str, Array],
 ) -> dict[str, Any]:
     """Builds a batch of tasks as training saw them, see `OctoModel.create_tasks`.
 
@@ -36,12 +38,13 @@ def create_tasks(
         text_processor: turns texts into ids; None when the model has no language.
         goals: goal images (b, ih, iw, c), by key.
         texts: one instruction per item of the batch.
-        goal_keys: keys that goals may have.
+        known_goals: what goals may be, as `goal_examples` returns it.
     """
+    if goals:
+        _check_goals(goals, known_goals)
     batch = _batch_size(goals, texts)
     task: dict[str, Any] = {}
     if goals is not None:
-        _check_goals(goals, goal_keys)
         task.update(goals)
     else:
         task.update({
@@ -52,13 +55,29 @@ def create_tasks(
         if text_processor is None:
             raise TaskError(
                 'a text cannot be used: this checkpoint has no text processor; give goal images '
-                f'for {", ".join(goal_keys) or "a checkpoint that takes them"} instead')
+                f'for {", ".join(known_goals) or "a checkpoint that takes them"} instead')
         for text in texts:
             check_instruction(text)
     if text_processor is not None:
         task[LANGUAGE_KEY] = text_processor.encode(texts if texts is not None else batch * [''])
     masks[LANGUAGE_KEY] = np.full(batch, texts is not None)
     return {**task, _MASKS: masks}
+
+
+def goal_examples(module: OctoModule, example_batch: Mapping[str, Any]) -> dict[str, Array]:
+    """Returns one example (1, ...) of every goal that the model takes, by sorted key.
+
+    These are the goals that the model was trained with or stacks on its images.
+    """
+    observations, tasks = example_batch['observation'], example_batch['task']
+    stacked = {
+        key: observations[key][:, 0]
+        for tokenizer in module.octo_transformer.observation_tokenizers.values()
+        if isinstance(tokenizer, ImageTokenizer)
+        for key in match_keys(tokenizer.task_stack_keys, observations)}
+    trained = {key: value for key, value in tasks.items() if key not in (_MASKS, LANGUAGE_KEY)}
+    known = {**stacked, **trained}
+    return {key: known[key] for key in sorted(known.keys() - _BOOKKEEPING)}
 
 
 def check_observations(example: Mapping[str, Any], observations: Mapping[str, Any]) -> list[str]:
@@ -68,7 +87,8 @@ def check_observations(example: Mapping[str, Any], observations: Mapping[str, An
         Messages on keys that are missing or that the model does not know.
 
     Raises:
-        ObservationError: a shape after the first two axes differs from the example's.
+        ObservationError: a shape after the first two axes differs from the example's, or an
+            image is not uint8.
     """
     return _check(example, observations, 2, 'observation', ObservationError, {*example})
 
@@ -113,6 +133,7 @@ def _check(example: Mapping[str, Any], given: Mapping[str, Any], leading: int, w
                 f"{what} '{path}' must have the shape ({', '.join(map(str, (*axes, *wanted)))}) "
                 f'as in the example batch of the checkpoint, got {shape}; '
                 'resize it, or add the missing axes')
+        _check_pixels(f"{what} '{path}'", given_leaves[path], wanted_leaves[path], error)
     ignored = {_MASKS, *_BOOKKEEPING}
     missing = sorted(expected - given.keys() - ignored)
     unknown = sorted(given.keys() - example.keys() - ignored)
@@ -139,9 +160,27 @@ def _batch_size(goals: Mapping[str, Array] | None, texts: Sequence[str] | None) 
     return sizes.pop()
 
 
-def _check_goals(goals: Mapping[str, Array], known: Sequence[str]) -> None:
-    for key in goals:
+def _check_pixels(
+    what: str, given: Any, example: Any, error: Callable[[str], OctoError],
+) -> None:
+    """Raises the error for other numbers where the model takes pixels, which it scales itself."""
+    found = getattr(given, 'dtype', None) or np.asarray(given).dtype
+    if example.dtype == np.uint8 and found != np.uint8:
+        raise error(f'{what} must be uint8, 0 to 255, got {found}; give the pixels as the camera '
+                    'has them: the model scales them itself')
+
+
+def _check_goals(goals: Mapping[str, Array], known: Mapping[str, Array]) -> None:
+    for key, goal in goals.items():
         if key not in known:
             raise TaskError(
                 f"the goal '{key}' must be one of {', '.join(known) or 'none (no goals are used)'}"
                 f'{closest(key, known)}')
+        wanted, shape = np.shape(known[key])[1:], np.shape(goal)
+        if len(shape) != len(wanted) + 1 or shape[1:] != wanted:
+            fix = ('add the batch axis: goal[None]' if len(shape) == len(wanted)
+                   else 'resize it as octo_ros.policy.images.preprocess does')
+            raise TaskError(
+                f"the goal '{key}' must have the shape (b, {', '.join(map(str, wanted))}), got "
+                f'{shape}; {fix}')
+        _check_pixels(f"the goal '{key}'", goal, known[key], TaskError)

@@ -23,8 +23,6 @@ from octo_ros.errors import CheckpointError
 from octo_ros.errors import ObservationError
 from octo_ros.errors import OctoError
 from octo_ros.model.octo import OctoModule
-from octo_ros.model.tokenizers import ImageTokenizer
-from octo_ros.model.tokenizers import match_keys
 from octo_ros.model.tokens import TokenGroup
 from octo_ros.policy import head_options
 from octo_ros.policy import model_inputs
@@ -35,7 +33,6 @@ from octo_ros.policy.text import TextProcessor
 Data = Mapping[str, Any]
 
 _STATIC = ('head', 'train', 'sample_shape', 'embodiment_action_dim', 'argmax')
-_NOT_TASKS = ('pad_mask_dict', 'language_instruction')
 
 _log = logging.getLogger('octo_ros.policy')
 
@@ -143,13 +140,7 @@ class OctoModel:
     @property
     def goal_keys(self) -> tuple[str, ...]:
         """Keys that goals may have: those the model was trained with or stacks on its images."""
-        observations = self.example_batch['observation']
-        stacked = [
-            key for tokenizer in self.module.octo_transformer.observation_tokenizers.values()
-            if isinstance(tokenizer, ImageTokenizer)
-            for key in match_keys(tokenizer.task_stack_keys, observations)]
-        trained = [key for key in self.example_batch['task'] if key not in _NOT_TASKS]
-        return tuple(sorted({*trained, *stacked} - {'timestep'}))
+        return tuple(model_inputs.goal_examples(self.module, self.example_batch))
 
     def create_tasks(
         self, goals: Mapping[str, Array] | None = None, texts: Sequence[str] | None = None,
@@ -164,11 +155,12 @@ class OctoModel:
             texts: one instruction per item of the batch.
 
         Raises:
-            TaskError: a key is unknown, a text is blank, batch sizes differ, nothing is given.
+            TaskError: a key is unknown, a goal is not uint8 or of another size than the model's,
+                a text is blank, batch sizes differ, nothing is given.
         """
         return model_inputs.create_tasks(
             self.example_batch['task'], self.text_processor, goals=goals, texts=texts,
-            goal_keys=self.goal_keys)
+            known_goals=model_inputs.goal_examples(self.module, self.example_batch))
 
     def run_transformer(
         self, observations: Data, tasks: Data,
@@ -185,7 +177,8 @@ class OctoModel:
             rng: key for dropout.
 
         Raises:
-            ObservationError, TaskError: a shape differs from the example batch.
+            ObservationError, TaskError: a shape differs from the example batch, or an image is
+                not uint8.
         """
         mask = self._check(observations, tasks, timestep_pad_mask)
         return self._transformer(
@@ -220,7 +213,8 @@ class OctoModel:
 
         Raises:
             ParameterError: statistics, options or noise do not fit the head.
-            ObservationError, TaskError: a shape differs from the example batch.
+            ObservationError, TaskError: a shape differs from the example batch, or an image is
+                not uint8.
         """
         mask = self._check(observations, tasks, timestep_pad_mask)
         found = head_options.find_head(self.module, head)

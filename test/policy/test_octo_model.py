@@ -14,7 +14,6 @@ from octo_ros.assets import shipped_checkpoint
 from octo_ros.checkpoint import msgpack_tree
 from octo_ros.errors import CheckpointError
 from octo_ros.errors import ObservationError
-from octo_ros.errors import ParameterError
 from octo_ros.errors import TaskError
 
 TOLERANCE = 1e-3  # sampled actions, run from the recorded noise to the end
@@ -287,98 +286,6 @@ def test_two_models_that_differ_in_order_alone_do_not_share_a_trace(cases):
         np.testing.assert_allclose(
             cases.model(folder).sample_actions(case['in']['observations'], case['in']['tasks']),
             case['sample']['actions'], atol=TOLERANCE)
-
-
-@pytest.mark.parametrize(('arguments', 'message'), [
-    ({}, 'must have goals, texts or both'),
-    ({'texts': []}, 'must have goals, texts or both'),
-    ({'texts': 'open'}, 'texts must be a list'),
-    ({'texts': [' ']}, 'must hold words'),
-    ({'texts': ['a', 'b'], 'goals': {'image_primary': np.zeros((1, 128, 128, 3), np.uint8)}},
-     'must have one batch size, got 1, 2'),
-    ({'goals': {'image_primry': np.zeros((1, 128, 128, 3), np.uint8)}},
-     r"'image_primry' must be one of image_primary, image_wrist \(did you mean 'image_primary'"),
-])
-def test_tasks_that_cannot_be_used_are_refused(shipped, arguments, message):
-    with pytest.raises(TaskError, match=message):
-        shipped.create_tasks(**arguments)
-
-
-def test_a_text_for_a_model_without_language_is_refused(cases):
-    with pytest.raises(TaskError, match='has no text processor; give goal images for image_inst'):
-        cases.model('tiny_three_cam_mse').create_tasks(texts=['open the drawer'])
-
-
-def test_images_of_another_size_are_refused(shipped):
-    images, mask = shipped_inputs()
-    task = shipped.create_tasks(texts=['open the drawer'])
-    wrong = {**images, 'image_wrist': images['image_wrist'][:, :, :32]}
-    with pytest.raises(ObservationError, match=r"'image_wrist' must have .* \(b, t, 64, 64"):
-        shipped.sample_actions(wrong, task, timestep_pad_mask=mask, rng=jax.random.key(0))
-    goal = shipped.create_tasks(goals={'image_primary': np.zeros((1, 64, 64, 3), np.uint8)})
-    with pytest.raises(TaskError, match=r"'image_primary' must have the shape \(b, 128, 128, 3"):
-        shipped.sample_actions(images, goal, timestep_pad_mask=mask, rng=jax.random.key(0))
-
-
-def test_unknown_and_missing_keys_are_told_once(shipped, caplog):
-    images, mask = shipped_inputs()
-    task = shipped.create_tasks(texts=['open the drawer'])
-    given = {'image_primary': images['image_primary'], 'image_extra': images['image_wrist']}
-    with caplog.at_level(logging.WARNING, 'octo_ros.policy'):
-        for _ in range(2):
-            shipped.run_transformer(given, task, mask)
-    messages = [record.getMessage() for record in caplog.records
-                if record.name == 'octo_ros.policy']
-    assert messages == [
-        'the observation has no image_wrist: the policy works without',
-        'the observation has image_extra, which the checkpoint was not trained with']
-
-
-def test_a_missing_mask_is_refused(shipped):
-    images, _ = shipped_inputs()
-    with pytest.raises(ObservationError, match='timestep_pad_mask must be given'):
-        shipped.run_transformer(images, shipped.create_tasks(texts=['open the drawer']))
-
-
-@pytest.mark.parametrize(('options', 'message'), [
-    ({'unnormalization_statistics': {'bridge_dataset': {'action': {'mean': [0.0]}}}},
-     'statistics of all datasets'),
-    ({'unnormalization_statistics': {'action': {'mean': [0.0]}}}, "pass its .'action'."),
-    ({'unnormalization_statistics': {'mean': [0.0], 'std': [1.0]}, 'normalization_type': 'norml'},
-     "did you mean 'normal'"),
-    ({'argmax': True}, 'must go with a discrete action head, got DiffusionActionHead'),
-    ({'temperature': 0.5}, 'must go with a discrete action head'),
-    ({'argmax': True, 'head': 'actoin'}, "'head' must be one of action"),
-    ({'head': 'actoin'}, "did you mean 'action'"),
-    ({'rng': None}, 'rng must be a random key'),
-    ({'noise': (np.zeros((1, 2, 28)), np.zeros((20, 1, 2, 28))), 'sample_shape': (3,)},
-     r'initial noise must have .* = \(3, 1, 2, 28\), got \(1, 2, 28\)'),
-    ({'noise': (np.zeros((3, 1, 2, 28)), np.zeros((20, 3, 1, 2, 28)))},
-     r'initial noise must have .* = \(1, 2, 28\), got \(3, 1, 2, 28\)'),
-    ({'noise': (np.zeros((5, 2, 28)), np.zeros((20, 5, 2, 28)))},
-     r'\(\*sample_shape, b, t, ah\*ad\) = \(1, 2, 28\), got \(5, 2, 28\)'),
-    ({'noise': (np.zeros((1, 7, 28)), np.zeros((20, 1, 7, 28)))}, r'got \(1, 7, 28\)'),
-    ({'noise': (np.zeros((1, 1, 28)), np.zeros((20, 1, 1, 28)))}, r'got \(1, 1, 28\)'),
-    ({'noise': (np.zeros((1, 2, 27)), np.zeros((20, 1, 2, 27)))}, r'got \(1, 2, 27\)'),
-    ({'noise': (np.zeros((1, 2, 28)), np.zeros((10, 1, 2, 28)))},
-     r'the steps noise must have .* = \(20, 1, 2, 28\), got \(10, 1, 2, 28\)'),
-    ({'noise': np.zeros((1, 2, 28))}, r'pair of arrays .* got one array of shape \(1, 2, 28\)'),
-    ({'noise': (np.zeros((1, 2, 28)),)}, 'pair of arrays .* got 1 of them'),
-])
-def test_options_that_do_not_fit_are_refused(shipped, options, message):
-    images, mask = shipped_inputs()
-    task = shipped.create_tasks(texts=['open the drawer'])
-    with pytest.raises(ParameterError, match=message):
-        shipped.sample_actions(
-            images, task, timestep_pad_mask=mask, **{'rng': jax.random.key(0), **options})
-
-
-def test_noise_for_a_head_that_does_not_denoise_is_refused(cases):
-    model = cases.model('tiny_three_cam_mse')
-    case = cases.case('tiny_three_cam_mse', 'case_goal')['in']
-    noise = (np.zeros((2, 2, 8)), np.zeros((20, 2, 2, 8)))
-    with pytest.raises(ParameterError, match='noise must go with a diffusion head, got MSE'):
-        model.sample_actions(case['observations'], case['tasks'], noise=noise)
 
 
 @pytest.fixture
