@@ -13,11 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from octo_ros.checkpoint import hub
 from octo_ros.checkpoint import legacy
 from octo_ros.checkpoint import msgpack_tree
+from octo_ros.checkpoint import statistics_file
 from octo_ros.checkpoint.merge import flatten
 from octo_ros.checkpoint.orbax_folder import is_orbax_folder
 from octo_ros.checkpoint.orbax_folder import read_orbax
@@ -29,6 +28,7 @@ from octo_ros.checkpoint.save import STATISTICS
 from octo_ros.errors import CheckpointError
 
 _BATCH_ENTRIES = ('observation', 'task', 'action')
+_ACTION_AXES = 3  # those of December 2023 lack the axis of the horizon
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +109,7 @@ def read_config(root: Path) -> dict[str, Any]:
 def read_statistics(root: Path) -> dict[str, Any]:
     """Reads dataset_statistics.json as arrays; an absent file gives an empty dict."""
     file = root / STATISTICS
-    return _to_arrays(_read_json(file), file) if file.is_file() else {}
+    return statistics_file.to_arrays(_read_json(file), file) if file.is_file() else {}
 
 
 def _read_example_batch(file: Path) -> dict[str, Any]:
@@ -119,7 +119,31 @@ def _read_example_batch(file: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{file}: must hold {', '.join(_BATCH_ENTRIES)}; "
             f"{', '.join(lacking)} is missing, found {', '.join(batch) or 'nothing'}")
+    _check_example_batch(batch, file)
     return batch
+
+
+def _check_example_batch(batch: Mapping[str, Any], file: Path) -> None:
+    for name in ('observation', 'task'):
+        if not isinstance(batch[name], Mapping):
+            raise CheckpointError(f'{file}: {name} must be a map, got {batch[name]!r:.80}')
+    shapes = {path: getattr(leaf, 'shape', None) for path, leaf in flatten(batch).items()}
+    steps = shapes.get('observation/timestep_pad_mask')
+    if steps is None or len(steps) != 2:
+        raise CheckpointError(
+            f'{file}: observation/timestep_pad_mask must be an array (1, window), got '
+            f"{steps or 'none'}; it says how many steps the policy sees")
+    for path, shape in shapes.items():
+        if shape is None:
+            raise CheckpointError(f'{file}: {path} must be an array')
+        if path.startswith('observation/') and shape[:2] != steps:
+            raise CheckpointError(
+                f'{file}: {path} must begin with the axes {steps} of timestep_pad_mask, got '
+                f'{shape}')
+    if len(shapes.get('action', ())) < _ACTION_AXES:
+        raise CheckpointError(
+            f"{file}: action must be an array (1, window, horizon, size), got "
+            f"{shapes.get('action', 'a map')}")
 
 
 def _choose_step(root: Path, step: int | None) -> int:
@@ -184,19 +208,3 @@ def _read_json(file: Path, hint: str = 'copy or download it again') -> dict[str,
     if not isinstance(tree, dict):
         raise CheckpointError(f'{file}: must hold a JSON object, got {type(tree).__name__}')
     return tree
-
-
-def _to_arrays(tree: Mapping[str, Any], file: Path, prefix: str = '') -> dict[str, Any]:
-    arrays: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            arrays[key] = _to_arrays(value, file, f'{prefix}{key}.')
-        elif isinstance(value, list):
-            try:
-                arrays[key] = np.array(value, bool if key == 'mask' else np.float64)
-            except (TypeError, ValueError) as error:
-                raise CheckpointError(
-                    f'{file}: {prefix}{key} must be a list of numbers ({error})') from error
-        else:
-            arrays[key] = value
-    return arrays

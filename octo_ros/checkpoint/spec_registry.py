@@ -128,8 +128,9 @@ def _build(spec: Any, known: Mapping[str, type], path: str,
 def _resolve(spec: Any, known: Mapping[str, type], path: str) -> tuple[type, dict[str, Any]]:
     """Returns the class and the checked keyword arguments of a specification."""
     if not isinstance(spec, Mapping) or set(spec) != _SPEC_KEYS:
+        given = sorted(spec) if isinstance(spec, Mapping) else spec
         raise CheckpointError(f'config.json: {path} must have exactly the keys module, name, args '
-                              f'and kwargs, got {[*spec] if isinstance(spec, Mapping) else spec!r}')
+                              f'and kwargs, got {given!r}')
     name = f'{spec["module"]}:{spec["name"]}'
     if name not in known:
         raise CheckpointError(f'config.json: {path} names {name!r}, which is not known'

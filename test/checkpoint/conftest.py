@@ -9,7 +9,8 @@ _CONFIG = {
     'model': {'observation_tokenizers': {}, 'heads': {}, 'max_horizon': 10},
     'text_processor': None, 'window_size': 2}
 _BATCH = {
-    'observation': {'image_primary': np.zeros((1, 2, 4, 4, 3), np.uint8)},
+    'observation': {'image_primary': np.zeros((1, 2, 4, 4, 3), np.uint8),
+                    'timestep_pad_mask': np.ones((1, 2), bool)},
     'task': {'language_instruction': {'input_ids': np.ones((1, 16), np.int64)}},
     'action': np.zeros((1, 2, 4, 7), np.float32)}
 _STATISTICS = {'bridge_dataset': {

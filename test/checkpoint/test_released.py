@@ -53,7 +53,7 @@ def test_old_names_are_brought_up_to_date(small_checkpoint):
     (small_checkpoint / 'config.json').write_text(json.dumps(config))
     batch = msgpack_tree.read_tree(small_checkpoint / 'example_batch.msgpack')
     batch['tasks'] = batch.pop('task')
-    batch['observation']['pad_mask'] = np.ones((1, 2), bool)
+    batch['observation']['pad_mask'] = batch['observation'].pop('timestep_pad_mask')
     msgpack_tree.write_tree(small_checkpoint / 'example_batch.msgpack', batch)
     loaded = load(small_checkpoint)
     assert loaded.config['model']['heads']['action']['kwargs'] == {'action_horizon': 4}
@@ -140,6 +140,27 @@ def test_statistics_that_are_no_numbers_are_named(small_checkpoint):
 def test_a_batch_without_its_entries_is_refused(small_checkpoint):
     msgpack_tree.write_tree(small_checkpoint / 'example_batch.msgpack', {'observation': {}})
     with pytest.raises(CheckpointError, match='task, action is missing, found observation'):
+        load(small_checkpoint)
+
+
+_IMAGE = np.zeros((1, 2, 4, 4, 3), np.uint8)
+_STEPS = np.ones((1, 2), bool)
+
+
+@pytest.mark.parametrize(('name', 'value', 'message'), [
+    ('observation', np.zeros(3), 'observation must be a map, got array'),
+    ('task', 'abc', "task must be a map, got 'abc'"),
+    ('observation', {'image_primary': _IMAGE},
+     r'observation/timestep_pad_mask must be an array \(1, window\), got none'),
+    ('observation', {'timestep_pad_mask': _STEPS, 'proprio': np.zeros((1, 3, 7))},
+     r'observation/proprio must begin with the axes \(1, 2\) .* got \(1, 3, 7\)'),
+    ('task', {'language_instruction': 'pick'}, 'task/language_instruction must be an array'),
+    ('action', np.float32(1.0), r'action must be an array .* got \(\)'),
+])
+def test_a_damaged_batch_names_its_entry(small_checkpoint, name, value, message):
+    file = small_checkpoint / 'example_batch.msgpack'
+    msgpack_tree.write_tree(file, {**msgpack_tree.read_tree(file), name: value})
+    with pytest.raises(CheckpointError, match=f'/example_batch.msgpack: {message}'):
         load(small_checkpoint)
 
 

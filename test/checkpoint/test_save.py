@@ -62,7 +62,7 @@ def test_the_folder_of_another_model_is_refused(small_checkpoint, save_small, na
 
 def test_a_folder_with_another_batch_is_refused(small_checkpoint, save_small):
     write_tree(small_checkpoint / 'example_batch.msgpack', {'action': np.zeros((1, 1, 1, 2))})
-    with pytest.raises(CheckpointError, match='/example_batch.msgpack: must be that of'):
+    with pytest.raises(CheckpointError, match=r'/example_batch.msgpack: must be that of'):
         save_small(small_checkpoint, 8)
 
 
