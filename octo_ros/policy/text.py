@@ -34,11 +34,17 @@ _log = logging.getLogger('octo_ros.policy.text')
 
 
 def check_instruction(text: str) -> None:
-    """Raises TaskError for an instruction without words."""
+    """Raises TaskError for an instruction without words, or with half a surrogate pair."""
     if not text.strip():
         raise TaskError(
             f'an instruction must hold words, got {text[:_LONGEST_QUOTE]!r}; '
             'clear the task, or leave the text out, to work with goal images alone')
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise TaskError(
+            f'an instruction must be Unicode text, got half a character at position '
+            f'{error.start} of {text[:_LONGEST_QUOTE]!r}; send it as UTF-8') from error
 
 
 class TextProcessor:
@@ -86,13 +92,16 @@ class TextProcessor:
         Raises:
             CheckpointError: the entry names another kind of processor or another padding.
         """
-        name = config.get('name')
+        name = _mapping(config, 'text_processor').get('name')
         if name != _KNOWN_PROCESSOR:
             raise CheckpointError(
                 f"config.json: text_processor.name must be '{_KNOWN_PROCESSOR}', got {name!r}"
                 f"{closest(str(name), [_KNOWN_PROCESSOR])}; other text encoders are not supported")
-        arguments = config.get('kwargs', {})
-        options = arguments.get('tokenizer_kwargs', {})
+        arguments = _mapping(config.get('kwargs', {}), 'text_processor.kwargs')
+        options = _mapping(
+            arguments.get('tokenizer_kwargs', {}), 'text_processor.kwargs.tokenizer_kwargs')
+        tokenizer_name = arguments.get('tokenizer_name', 't5-base')
+        length = options.get('max_length', _DEFAULT_LENGTH)
         rules = (
             ('encode_with_model', arguments.get('encode_with_model', False), False),
             ('tokenizer_kwargs.padding', options.get('padding', 'max_length'), 'max_length'),
@@ -101,10 +110,14 @@ class TextProcessor:
             if value != wanted:
                 raise CheckpointError(
                     f'config.json: text_processor.kwargs.{key} must be {wanted!r}, got {value!r}')
+        if not isinstance(tokenizer_name, str) or type(length) is not int or length < 1:
+            raise CheckpointError(
+                'config.json: text_processor.kwargs must have a text as tokenizer_name and a '
+                'tokenizer_kwargs.max_length of at least 1, got '
+                f'{tokenizer_name!r} and {length!r}')
         return cls(
-            arguments.get('tokenizer_name', 't5-base'),
-            int(options.get('max_length', _DEFAULT_LENGTH)),
-            vocabulary=vocabulary, search=search, vocabulary_size=vocabulary_size)
+            tokenizer_name, length, vocabulary=vocabulary, search=search,
+            vocabulary_size=vocabulary_size)
 
     def encode(self, texts: Sequence[str]) -> dict[str, Int[np.ndarray, 'b n']]:
         """Encodes texts as during training: cut to `max_length` with an end token, padded by 0.
@@ -189,3 +202,9 @@ class TextProcessor:
                 f"a text needs the vocabulary of '{self.tokenizer_name}', found none: looked in "
                 f"{looked} and on the hub ({error}); put {VOCABULARY_FILE} into the checkpoint "
                 "folder, or set 'vocabulary' to the file") from error
+
+
+def _mapping(value: Any, path: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise CheckpointError(f'config.json: {path} must be a mapping, got {value!r}')
+    return value

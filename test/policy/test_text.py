@@ -137,6 +137,11 @@ def test_an_instruction_without_words_is_refused(text):
         check_instruction(text)
 
 
+def test_a_lone_surrogate_is_refused(vocabulary):
+    with pytest.raises(TaskError, match=r'must be Unicode text, got half a character at .* 5 of'):
+        TextProcessor('t5-tiny', 16, vocabulary=vocabulary).encode(['open \ud800'])
+
+
 def test_a_blank_text_is_refused_by_encode(vocabulary):
     with pytest.raises(TaskError, match='must hold words'):
         TextProcessor('t5-tiny', 16, vocabulary=vocabulary).encode(['  '])
@@ -162,3 +167,15 @@ def test_another_padding_is_refused(key, value):
 
 def test_the_length_defaults_to_that_of_the_reference():
     assert TextProcessor.from_config({**CONFIG, 'kwargs': {}}).max_length == 64
+
+
+@pytest.mark.parametrize(('entry', 'message'), [
+    ('hf', "text_processor must be a mapping, got 'hf'"),
+    ({**CONFIG, 'kwargs': None}, 'text_processor.kwargs must be a mapping, got None'),
+    ({**CONFIG, 'kwargs': {'tokenizer_kwargs': None}},
+     'text_processor.kwargs.tokenizer_kwargs must be a mapping, got None'),
+    ({**CONFIG, 'kwargs': {'tokenizer_kwargs': {'max_length': 0}}}, 'at least 1, got .* and 0'),
+])
+def test_damaged_entries_name_their_path(entry, message):
+    with pytest.raises(CheckpointError, match=f'config.json: .*{message}'):
+        TextProcessor.from_config(entry)
