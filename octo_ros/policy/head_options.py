@@ -12,6 +12,7 @@ from octo_ros.model.heads.diffusion import DiffusionActionHead
 from octo_ros.model.heads.discrete import DiscreteActionHead
 from octo_ros.model.heads.unet_ddpm import UNetDDPMActionHead
 from octo_ros.model.octo import OctoModule
+from octo_ros.policy.normalization import NORMALIZATION_TYPES
 from octo_ros.policy.normalization import action_size
 
 
@@ -34,6 +35,10 @@ def active_dimensions(
     Raises:
         ParameterError: the statistics are not those of actions, or the kind is unknown.
     """
+    if kind not in NORMALIZATION_TYPES:
+        raise ParameterError(
+            f"'normalization_type' must be one of {', '.join(NORMALIZATION_TYPES)}, got "
+            f"'{kind}'{closest(str(kind), NORMALIZATION_TYPES)}")
     if statistics is None:
         return None
     count = action_size(statistics, kind)
@@ -58,6 +63,36 @@ def check_options(
         raise ParameterError(
             f'temperature must be > 0, got {temperature}; set argmax for the most likely actions')
     return options
+
+
+def check_sample_shape(sample_shape: Any) -> tuple[int, ...]:
+    """Returns the leading axes. Raises ParameterError for what is not a tuple of sizes."""
+    if not isinstance(sample_shape, tuple | list) or not all(
+            isinstance(size, int | np.integer) and size > 0 for size in sample_shape):
+        raise ParameterError(
+            f'sample_shape must be a tuple of sizes > 0, got {sample_shape!r}; write (3,) for '
+            'three samples, () for one without an axis')
+    return tuple(int(size) for size in sample_shape)
+
+
+def check_batch(
+    head: ActionHead, batch: Mapping[str, Any], window: tuple[int, int],
+) -> None:
+    """Holds the actions of a training batch to the head; `window` is (b, t).
+
+    Raises:
+        ParameterError: an entry is missing, or has another shape than (b, t, ah, ad).
+    """
+    wanted = (*window, head.action_horizon, head.action_dim)
+    for name in ('action', 'action_pad_mask'):
+        if name not in batch:
+            raise ParameterError(
+                f"the batch must have '{name}' (b, t, ah, ad) for the loss, got "
+                f'{", ".join(sorted(batch)) or "nothing"}; see example_batch')
+        if np.shape(batch[name]) != wanted:
+            raise ParameterError(
+                f"the batch's '{name}' must have the shape (b, t, ah, ad) = {wanted}, got "
+                f'{np.shape(batch[name])}; cut or pad its chunks to those of the head')
 
 
 def check_noise(

@@ -7,11 +7,15 @@ from collections.abc import Set
 from typing import Any
 
 import flax.traverse_util
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from octo_ros.array_typing import Array
+from octo_ros.array_typing import Bool
 from octo_ros.errors import ObservationError
 from octo_ros.errors import OctoError
+from octo_ros.errors import ParameterError
 from octo_ros.errors import TaskError
 from octo_ros.errors import closest
 from octo_ros.model.octo import OctoModule
@@ -118,6 +122,48 @@ def goal_messages(
     if not missing:
         return []
     return [f'no goal image for {", ".join(missing)}: zero pixels take its place']
+
+
+def read_mask(observations: Mapping[str, Any], mask: Any) -> Bool[Array, 'b t']:
+    """Returns the mask of real steps: the one given, else that of the observations.
+
+    Raises:
+        ObservationError: there is none, or it has other axes.
+    """
+    if mask is None and 'timestep_pad_mask' not in observations:
+        raise ObservationError(
+            'timestep_pad_mask must be given, alone or in the observations: True for real steps '
+            '(b, t)')
+    found = jnp.asarray(observations['timestep_pad_mask'] if mask is None else mask)
+    if found.ndim != 2:
+        raise ObservationError(
+            f'timestep_pad_mask must have the shape (b, t), got {found.shape}; give one row for '
+            'each item of the batch')
+    return found.astype(bool)
+
+
+def check_batch(tasks: Mapping[str, Any], batch: int) -> None:
+    """Raises TaskError for tasks that are not as many as the items of the observations."""
+    for path, leaf in flax.traverse_util.flatten_dict(tasks, sep='/').items():
+        if np.shape(leaf)[:1] != (batch,):
+            raise TaskError(
+                f"task '{path}' must have the batch size {batch} of the observations, got the "
+                f'shape {np.shape(leaf)}; give one task for each item of the batch')
+
+
+def check_key(rng: Any) -> None:
+    """Raises ParameterError for what is neither a random key nor None."""
+    kind, shape = getattr(rng, 'dtype', None), np.shape(rng)
+    typed = kind is not None and jnp.issubdtype(kind, jax.dtypes.prng_key) and shape == ()
+    plain = kind == np.uint32 and len(shape) == 1
+    if rng is not None and not typed and not plain:
+        raise ParameterError(
+            f'rng must be one random key, got {_short(rng)}; make one by jax.random.key(seed)')
+
+
+def _short(value: Any) -> str:
+    shape = getattr(value, 'shape', None)
+    return f'{value!r:.60}' if shape is None else f'an array {value.dtype} of shape {shape}'
 
 
 def _check(example: Mapping[str, Any], given: Mapping[str, Any], leading: int, what: str,

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from octo_ros.array_typing import Array
@@ -20,8 +19,8 @@ from octo_ros.checkpoint.merge import merge_params
 from octo_ros.checkpoint.save import save_checkpoint
 from octo_ros.checkpoint.spec_registry import build_module
 from octo_ros.errors import CheckpointError
-from octo_ros.errors import ObservationError
 from octo_ros.errors import OctoError
+from octo_ros.errors import ParameterError
 from octo_ros.model.octo import OctoModule
 from octo_ros.model.tokens import TokenGroup
 from octo_ros.policy import head_options
@@ -180,7 +179,7 @@ class OctoModel:
             ObservationError, TaskError: a shape differs from the example batch, or an image is
                 not uint8.
         """
-        mask = self._check(observations, tasks, timestep_pad_mask)
+        mask = self._check(observations, tasks, timestep_pad_mask, rng)
         return self._transformer(
             {'params': self.params}, observations, tasks, mask, train=train, rngs=_rngs(rng))
 
@@ -216,15 +215,16 @@ class OctoModel:
             ObservationError, TaskError: a shape differs from the example batch, or an image is
                 not uint8.
         """
-        mask = self._check(observations, tasks, timestep_pad_mask)
+        mask = self._check(observations, tasks, timestep_pad_mask, rng)
         found = head_options.find_head(self.module, head)
+        sample_shape = head_options.check_sample_shape(sample_shape)
         options = head_options.check_options(found, argmax=argmax, temperature=temperature)
-        head_options.check_noise(found, noise, tuple(sample_shape), mask.shape)
+        head_options.check_noise(found, noise, sample_shape, mask.shape)
         active = head_options.active_dimensions(
             found, unnormalization_statistics, normalization_type)
         actions = self._sample(
             {'params': self.params}, observations, tasks, mask, head=head, train=train, rng=rng,
-            noise=noise, sample_shape=tuple(sample_shape), embodiment_action_dim=active,
+            noise=noise, sample_shape=sample_shape, embodiment_action_dim=active,
             rngs=_rngs(rng) if train else {}, **options)
         if unnormalization_statistics is None:
             return actions
@@ -245,8 +245,18 @@ class OctoModel:
             train: True to use dropout.
             head: name of the action head.
             **options: `time` and `noise` of a diffusion head, to draw nothing.
+
+        Raises:
+            ParameterError: the batch lacks an entry, or its actions do not fit the head.
+            ObservationError, TaskError: a shape differs from the example batch.
         """
-        mask = self._check(batch['observation'], batch['task'], None)
+        for name in ('observation', 'task'):
+            if name not in batch:
+                raise ParameterError(
+                    f"the batch must have '{name}', got {', '.join(sorted(batch)) or 'nothing'}; "
+                    'see example_batch')
+        mask = self._check(batch['observation'], batch['task'], None, rng)
+        head_options.check_batch(head_options.find_head(self.module, head), batch, mask.shape)
         return self._loss(
             {'params': self.params if params is None else params}, batch['observation'],
             batch['task'], batch['action'], mask, batch['action_pad_mask'], head=head,
@@ -259,7 +269,12 @@ class OctoModel:
 
         Raises:
             CheckpointError: the step is there already, or cannot be written.
+            ParameterError: the step is not a whole number >= 0.
         """
+        if not isinstance(step, int | np.integer) or isinstance(step, bool) or step < 0:
+            raise ParameterError(
+                f'step must be a whole number >= 0, got {step!r}; write '
+                'save_pretrained(step, path)')
         folder = save_checkpoint(
             path, step, params=self.params, config=self.config, example_batch=self.example_batch,
             dataset_statistics=self.dataset_statistics)
@@ -277,22 +292,21 @@ class OctoModel:
         return jax.jit(
             functools.partial(self.module.apply, method=method), static_argnames=_STATIC)
 
-    def _check(self, observations: Data, tasks: Data,
-               mask: Bool[Array, 'b t'] | None) -> Bool[Array, 'b t']:
+    def _check(
+        self, observations: Data, tasks: Data, mask: Bool[Array, 'b t'] | None,
+        rng: PRNGKeyArray | None,
+    ) -> Bool[Array, 'b t']:
+        model_inputs.check_key(rng)
+        found = model_inputs.read_mask(observations, mask)
         messages = model_inputs.check_observations(self.example_batch['observation'], observations)
         messages += model_inputs.check_tasks(self.example_batch['task'], tasks)
+        model_inputs.check_batch(tasks, found.shape[0])
         messages += model_inputs.goal_messages(self.module, observations, tasks)
         for message in messages:
             if message not in self._said:
                 self._said.add(message)
                 _log.warning('%s', message)
-        if mask is None:
-            if 'timestep_pad_mask' not in observations:
-                raise ObservationError(
-                    'timestep_pad_mask must be given, alone or in the observations: True for real '
-                    'steps (b, t)')
-            mask = observations['timestep_pad_mask']
-        return jnp.asarray(mask).astype(bool)
+        return found
 
 
 def _init(module: OctoModule, key: PRNGKeyArray, batch: Data) -> dict[str, Any]:

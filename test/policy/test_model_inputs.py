@@ -88,6 +88,11 @@ def test_a_missing_mask_is_refused(shipped):
     ({'unnormalization_statistics': {'action': {'mean': [0.0]}}}, "pass its .'action'."),
     ({'unnormalization_statistics': {'mean': [0.0], 'std': [1.0]}, 'normalization_type': 'norml'},
      "did you mean 'normal'"),
+    ({'normalization_type': 'bound'}, r"got 'bound' \(did you mean 'bounds'\?\)"),
+    ({'sample_shape': 3}, r'sample_shape must be a tuple of sizes > 0, got 3; write \(3,\)'),
+    ({'sample_shape': (0,)}, r'must be a tuple of sizes > 0, got \(0,\)'),
+    ({'rng': 0}, r'rng must be one random key, got 0; make one by jax.random.key\(seed\)'),
+    ({'rng': np.zeros(3)}, r'rng must be one random key, got an array float64 of shape \(3,\)'),
     ({'argmax': True}, 'must go with a discrete action head, got DiffusionActionHead'),
     ({'temperature': 0.5}, 'must go with a discrete action head'),
     ({'argmax': True, 'head': 'actoin'}, "'head' must be one of action"),
@@ -141,3 +146,45 @@ def test_images_that_are_scaled_already_are_refused(shipped):
 def test_goals_of_another_form_are_refused(shipped, goal, message):
     with pytest.raises(TaskError, match=f"the goal 'image_primary' must .*{message}"):
         shipped.create_tasks(goals={'image_primary': goal}, texts=['open the drawer'])
+
+
+def test_a_mask_of_one_axis_is_refused(shipped):
+    images, mask = inputs()
+    task = shipped.create_tasks(texts=['open the drawer'])
+    with pytest.raises(ObservationError, match=r'must have the shape \(b, t\), got \(2,\)'):
+        shipped.run_transformer(images, task, mask[0])
+
+
+def test_tasks_of_another_batch_size_are_refused(shipped):
+    images, mask = inputs()
+    task = shipped.create_tasks(texts=['open the drawer', 'close the drawer'])
+    with pytest.raises(TaskError, match=r"task '\S+' must have the batch size 1 of the obs.*\(2,"):
+        shipped.sample_actions(images, task, timestep_pad_mask=mask, rng=jax.random.key(0))
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    ({'action': None}, "the batch must have 'action' .* got action_pad_mask, obs"),
+    ({'action_pad_mask': None}, "the batch must have 'action_pad_mask'"),
+    ({'observation': None}, "the batch must have 'observation', got action"),
+    ({'task': None}, "the batch must have 'task'"),
+    ({'action': np.zeros((1, 2, 4, 6))}, r"'action' .* = \(1, 2, 4, 7\), got \(1, 2, 4, 6\)"),
+    ({'action': np.zeros((1, 2, 7))}, r"'action' .* = \(1, 2, 4, 7\), got \(1, 2, 7\)"),
+    ({'action_pad_mask': np.ones((1, 2, 4))}, r"'action_pad_mask' .*got \(1, 2, 4\)"),
+])
+def test_a_training_batch_that_does_not_fit_is_refused(shipped, change, message):
+    batch = {name: value for name, value in {**shipped.example_batch, **change}.items()
+             if value is not None}
+    with pytest.raises(ParameterError, match=message):
+        shipped.loss(batch, rng=jax.random.key(0))
+
+
+@pytest.mark.parametrize('step', ['1', 1.0, -1, True])
+def test_a_step_that_is_no_number_is_refused(shipped, tmp_path, step):
+    with pytest.raises(ParameterError, match='step must be a whole number >= 0, got'):
+        shipped.save_pretrained(step, tmp_path / 'saved')
+    assert not (tmp_path / 'saved').exists()
+
+
+def test_path_and_step_in_the_wrong_order_are_refused(shipped, tmp_path):
+    with pytest.raises(ParameterError, match=r'got .*; write save_pretrained\(step, path\)'):
+        shipped.save_pretrained(tmp_path, 1)

@@ -328,7 +328,7 @@ def test_an_example_batch_of_another_model_is_refused(copy):
     batch = msgpack_tree.read_tree(copy / 'example_batch.msgpack')
     batch['observation']['timestep_pad_mask'] = np.ones((1, 5), bool)
     msgpack_tree.write_tree(copy / 'example_batch.msgpack', batch)
-    with pytest.raises(CheckpointError, match='config and example batch make no model'):
+    with pytest.raises(CheckpointError, match=r'example.batch'):
         OctoModel.load_pretrained(copy)
 
 
