@@ -1,6 +1,8 @@
 """Holds a loaded parameter tree against the one a model wants, and says how they differ."""
 
+import collections
 import dataclasses
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +11,8 @@ import flax.traverse_util
 Shape = tuple[int, ...]
 
 _LONGEST_LIST = 20
+
+_log = logging.getLogger('octo_ros.checkpoint')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +72,12 @@ def merge_params(
         unexpected={path: given[path].shape for path in given.keys() - shared},
         reshaped={path: (wanted[path].shape, given[path].shape) for path in shared - fitting},
         copied=len(fitting))
+    converted = collections.Counter(
+        f'{given[path].dtype.name} to {wanted[path].dtype.name}' for path in fitting
+        if given[path].dtype != wanted[path].dtype)
+    if converted:
+        _log.warning('parameters are converted to the data type of the model: %s', ', '.join(
+            f'{count} from {types}' for types, count in sorted(converted.items())))
     merged = {
         path: _as_dtype(given[path], leaf.dtype) if path in fitting else leaf
         for path, leaf in wanted.items()}

@@ -9,9 +9,14 @@ A checkpoint is data: nothing in it names code that gets imported.
 import dataclasses
 import json
 import re
+from collections.abc import Collection
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
 
 from octo_ros.checkpoint import hub
 from octo_ros.checkpoint import legacy
@@ -28,6 +33,7 @@ from octo_ros.checkpoint.save import STATISTICS
 from octo_ros.errors import CheckpointError
 
 _BATCH_ENTRIES = ('observation', 'task', 'action')
+_MOST_PATHS = 8
 _ACTION_AXES = 3  # those of December 2023 lack the axis of the horizon
 
 
@@ -177,17 +183,52 @@ def _read_params(item: Path) -> tuple[dict[str, Any], Path]:
     if is_orbax_folder(item):
         file = item
         params = read_orbax(item)
+        damaged = [leaf for leaf in flatten(params).values() if not _is_finite(leaf)]
     else:
         file = item / PARAMETERS
-        params = msgpack_tree.read_tree(file, msgpack_tree.to_device)
+        damaged = []
+
+        def place(array: np.ndarray) -> jax.Array:
+            # Looked at on the host, where no shape needs a compilation.
+            leaf = msgpack_tree.to_device(array)
+            if not _is_finite(array):
+                damaged.append(leaf)
+            return leaf
+
+        params = msgpack_tree.read_tree(file, place)
     if set(params) == {'params'}:
         params = params['params']
-    for path, leaf in flatten(params).items():
+    _check_params(params, file, {id(leaf) for leaf in damaged})
+    return params, file
+
+
+def _is_finite(leaf: Any) -> bool:
+    if not getattr(leaf, 'size', 0) or not jnp.issubdtype(leaf.dtype, jnp.floating):
+        return True
+    # Both ends are finite only if all is; unlike a mask of all, they take no memory.
+    with np.errstate(invalid='ignore'):
+        ends = np.array([leaf.min(), leaf.max()], np.float64)
+    return bool(np.isfinite(ends).all())
+
+
+def _check_params(params: Mapping[str, Any], file: Path, damaged: Collection[int]) -> None:
+    leaves = flatten(params)
+    for path, leaf in leaves.items():
         if not hasattr(leaf, 'dtype'):
             raise CheckpointError(
                 f'{file}: {path} must be an array, got {type(leaf).__name__} {str(leaf)[:80]!r}; '
                 'arrays that lie elsewhere are missing, copy the whole step folder')
-    return params, file
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise CheckpointError(
+                f'{file}: {path} must be floating-point numbers, got {leaf.dtype.name}; '
+                'quantised or damaged parameters are not supported, take those of the training')
+    paths = [path for path, leaf in leaves.items() if id(leaf) in damaged]
+    if paths:
+        more = f' and {len(paths) - _MOST_PATHS} more' if len(paths) > _MOST_PATHS else ''
+        raise CheckpointError(
+            f'{file}: parameters must be finite, got NaN or infinity in {len(paths)} of '
+            f"{len(leaves)}: {', '.join(paths[:_MOST_PATHS])}{more}; take an earlier step, this "
+            'training had failed')
 
 
 def _folder_hint(root: Path) -> str:

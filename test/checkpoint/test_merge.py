@@ -56,8 +56,11 @@ def test_what_the_file_lacks_keeps_the_values_of_the_target():
     assert [*report.missing] == ['new']
 
 
-def test_parameters_take_the_data_type_of_the_model():
-    loaded = {'a': jnp.ones(2, jnp.bfloat16)}
-    merged, report = merge_params({'a': jax.ShapeDtypeStruct((2,), jnp.float32)}, loaded)
+def test_parameters_take_the_data_type_of_the_model_and_one_line_says_so(caplog):
+    loaded = {'a': jnp.ones(2, jnp.bfloat16), 'b': jnp.ones(2, jnp.bfloat16)}
+    wanted = dict.fromkeys('ab', jax.ShapeDtypeStruct((2,), jnp.float32))
+    merged, report = merge_params(wanted, loaded)
+    (record,) = caplog.records
+    assert '2 from bfloat16 to float32' in record.getMessage()
     assert report.exact
     assert merged['a'].dtype == jnp.float32

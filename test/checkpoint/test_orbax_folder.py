@@ -75,3 +75,9 @@ def test_an_orbax_folder_without_its_list_of_arrays_is_named(without_steps, smal
     (without_steps / '9/default/_METADATA').write_text('{')
     with pytest.raises(CheckpointError, match=r'/9/default: Orbax cannot read this folder'):
         load(without_steps)
+
+
+def test_parameters_that_are_not_finite_are_named(without_steps):
+    write_zarr(without_steps, {'stem': {'kernel': jnp.array([1.0, jnp.nan])}})
+    with pytest.raises(CheckpointError, match=r'NaN or infinity in 1 of 1: stem/kernel;'):
+        load(without_steps)

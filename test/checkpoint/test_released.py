@@ -4,6 +4,7 @@ import json
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -201,4 +202,22 @@ def test_references_to_arrays_elsewhere_are_refused_with_their_path(small_checkp
     file = small_checkpoint / '7/default/checkpoint'
     msgpack_tree.write_tree(file, {'stem': {'kernel': 'PLACEHOLDER://stem.kernel'}})
     with pytest.raises(CheckpointError, match="stem/kernel must be an array, got str 'PLACEH"):
+        load(small_checkpoint)
+
+
+@pytest.mark.parametrize('number', [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize('dtype', [np.float32, jnp.bfloat16])
+def test_parameters_that_are_not_finite_are_counted_and_named(small_checkpoint, number, dtype):
+    file = small_checkpoint / '7/default/checkpoint'
+    bad = np.array([1.0, number], dtype)
+    msgpack_tree.write_tree(file, {'stem': {'kernel': bad, 'bias': np.ones(2, dtype)}})
+    with pytest.raises(CheckpointError, match=r'NaN or infinity in 1 of 2: stem/kernel;'):
+        load(small_checkpoint)
+
+
+@pytest.mark.parametrize('dtype', [np.int32, np.bool_])
+def test_parameters_of_whole_numbers_are_refused(small_checkpoint, dtype):
+    file = small_checkpoint / '7/default/checkpoint'
+    msgpack_tree.write_tree(file, {'stem': {'kernel': np.ones(2, dtype)}})
+    with pytest.raises(CheckpointError, match=r'stem/kernel must be floating-point .* got \w+;'):
         load(small_checkpoint)
