@@ -18,6 +18,7 @@ import numpy as np
 
 from octo_ros.array_typing import Float
 from octo_ros.array_typing import UInt8
+from octo_ros.errors import CheckpointError
 from octo_ros.errors import ObservationError
 
 # Output rows per product: small enough to skip most zeros, large enough for fast products.
@@ -27,6 +28,7 @@ _BLOCK = 8
 _PRODUCT = 200_000
 _NEGLIGIBLE = 1e-9
 _LOBES = 3
+_AUGMENTATION = 'image_augment_kwargs.'
 
 Crop = tuple[float, float]
 _Bands = tuple[tuple[slice, slice, Float[np.ndarray, 'block span']], ...]
@@ -77,24 +79,53 @@ def crop_for(config: Mapping[str, Any], key: str) -> Crop | None:
 
     Returns:
         Height and width as parts of the whole, or None when there was no random crop.
+
+    Raises:
+        CheckpointError: an entry on the way there is not a mapping, or has no numbers.
     """
     augmentation = _augmentation(config, key.removeprefix('image_'))
-    crop = augmentation.get('random_resized_crop')
-    if not crop or 'random_resized_crop' not in augmentation.get('augment_order', ()):
+    crop = _mapping(augmentation, 'random_resized_crop', _AUGMENTATION)
+    if not crop or 'random_resized_crop' not in (augmentation.get('augment_order') or ()):
         return None
-    scale = float(np.mean(crop.get('scale', (1.0, 1.0))))
-    ratio = float(np.mean(crop.get('ratio', (1.0, 1.0))))
+    scale, ratio = (_mean(crop, name) for name in ('scale', 'ratio'))
     height, width = (min(1.0, math.sqrt(part)) for part in (scale / ratio, scale * ratio))
     return None if height == width == 1.0 else (height, width)
 
 
 def _augmentation(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    for holder in (config, config.get('dataset_kwargs') or {}):
-        found = (holder.get('frame_transform_kwargs') or {}).get('image_augment_kwargs')
+    for place, holder in (
+            ('', config), ('dataset_kwargs.', _mapping(config, 'dataset_kwargs', ''))):
+        transform = _mapping(holder, 'frame_transform_kwargs', place)
+        inner = f'{place}frame_transform_kwargs.'
+        found = _mapping(transform, 'image_augment_kwargs', inner)
         if found:
             # One set of options for all cameras, or one set a camera.
-            return found if 'augment_order' in found else found.get(name) or {}
+            return found if 'augment_order' in found else _mapping(
+                found, name, f'{inner}image_augment_kwargs.')
     return {}
+
+
+def _mapping(holder: Mapping[str, Any], name: str, place: str) -> Mapping[str, Any]:
+    """Returns an entry of config.json, empty when it is left out; `place` is where it stands."""
+    found = holder.get(name) or {}
+    if not isinstance(found, Mapping):
+        raise CheckpointError(
+            f"config.json: '{place}{name}' must be a mapping, got {found!r:.60}; correct it, or "
+            'take it out for images without a crop')
+    return found
+
+
+def _mean(crop: Mapping[str, Any], name: str) -> float:
+    values = crop.get(name, (1.0, 1.0))
+    try:
+        mean = float(np.mean(values))
+    except (TypeError, ValueError):
+        mean = math.nan
+    if not 0 < mean < math.inf:
+        raise CheckpointError(
+            f"config.json: '{name}' of '{_AUGMENTATION}random_resized_crop' must be numbers > 0, "
+            f'got {values!r:.60}; correct it')
+    return mean
 
 
 def _apply(

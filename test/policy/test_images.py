@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from octo_ros.errors import CheckpointError
 from octo_ros.errors import ObservationError
 from octo_ros.policy.images import crop_for
 from octo_ros.policy.images import preprocess
@@ -102,3 +103,23 @@ def test_one_augmentation_for_all_cameras_is_understood() -> None:
     config = {'frame_transform_kwargs': {'image_augment_kwargs': augment}}
     assert crop_for(config, 'image_wrist') == pytest.approx((1.0, math.sqrt(0.4)))
     assert crop_for({}, 'image_wrist') is None
+
+
+@pytest.mark.parametrize(('transform', 'message'), [
+    ([{'image_augment_kwargs': {}}],
+     r"'dataset_kwargs\.frame_transform_kwargs' must be a mapping"),
+    ({'image_augment_kwargs': [{'augment_order': []}]},
+     r"'dataset_kwargs\.frame_transform_kwargs\.image_augment_kwargs' must be .*got \[\{'aug"),
+    ({'image_augment_kwargs': {'wrist': ['random_resized_crop']}},
+     r"\.image_augment_kwargs\.wrist' must be a mapping, got \['random"),
+    ({'image_augment_kwargs': {'wrist': {
+        'augment_order': ['random_resized_crop'], 'random_resized_crop': [0.8, 1.0]}}},
+     r"'image_augment_kwargs\.random_resized_crop' must be a mapping"),
+    ({'image_augment_kwargs': {'wrist': {
+        'augment_order': ['random_resized_crop'], 'random_resized_crop': {'scale': 'all'}}}},
+     "'scale' of .* must be numbers > 0, got 'all'"),
+])
+def test_augmentation_of_another_form_is_refused_by_its_place(transform, message) -> None:
+    config = {'dataset_kwargs': {'frame_transform_kwargs': transform}}
+    with pytest.raises(CheckpointError, match=rf'config\.json: .*{message}'):
+        crop_for(config, 'image_wrist')
