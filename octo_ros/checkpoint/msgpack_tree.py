@@ -45,29 +45,21 @@ def read_tree(path: Path, place: Place = np.asarray) -> Tree:
     Args:
         path: the msgpack file.
         place: called with every leaf as soon as it is read, its answer goes into the tree; give
-            `to_device` to fill device memory. Host memory beyond what `place` keeps stays
-            within a few times the largest leaf.
+            `to_device` to fill device memory. Beyond what `place` keeps, the host holds up to
+            four times the largest leaf: msgpack's buffer, its payload, its bytes and, where the
+            leaf lies in pieces, the pieces beside the whole.
 
     Raises:
         CheckpointError: the file is missing, truncated, damaged or holds no tree.
     """
-    leaves = 0
-
-    def decode(code: int, payload: bytes) -> Any:
-        nonlocal leaves
-        leaves += 1
-        return _decode(code, payload, place)
-
-    def join(pairs: Tree) -> Any:
-        return _join_chunks(pairs, place) if _CHUNKED in pairs else pairs
-
+    decoder = _Decoder(place)
     try:
         size = path.stat().st_size
         with path.open('rb') as stream:
             unpacker = msgpack.Unpacker(
-                stream, ext_hook=decode, object_hook=join, raw=False, strict_map_key=False,
+                stream, ext_hook=decoder.leaf, object_hook=decoder.join, raw=False, strict_map_key=False,
                 max_buffer_size=max(size, _SMALLEST_BUFFER))
-            tree = unpacker.unpack()
+            tree = decoder.place_rest(unpacker.unpack())
             end = unpacker.tell()
     except OSError as error:
         raise CheckpointError(
@@ -76,10 +68,10 @@ def read_tree(path: Path, place: Place = np.asarray) -> Tree:
     except msgpack.OutOfData as error:
         raise CheckpointError(
             f'{path}: must hold one whole msgpack tree, got {size} bytes that break off after '
-            f'{leaves} whole arrays; the file is truncated, copy or download it again') from error
+            f'{decoder.leaves} whole arrays; the file is truncated, copy or download it again') from error
     except _DAMAGE as error:
         raise CheckpointError(
-            f'{path}: must be a msgpack tree of arrays, but it is damaged after {leaves} whole '
+            f'{path}: must be a msgpack tree of arrays, but it is damaged after {decoder.leaves} whole '
             f'arrays ({error or type(error).__name__}); copy or download it again') from error
     if end != size:
         raise CheckpointError(
@@ -114,19 +106,41 @@ def _write(node: Any, packer: msgpack.Packer, emit: Callable[[bytes], Any]) -> N
         _write(value, packer, emit)
 
 
-def _decode(code: int, payload: bytes, place: Place) -> Any:
-    if code == _COMPLEX:
-        return complex(*msgpack.unpackb(payload))
-    if code not in (_NDARRAY, _SCALAR):
-        raise ValueError(f'unknown extension type {code}')
-    shape, name, data = msgpack.unpackb(payload, raw=True)
-    # jnp.dtype knows the names that numpy alone does not, such as bfloat16.
-    array = np.frombuffer(data, dtype=jnp.dtype(name.decode())).reshape(shape)
-    return array[()] if code == _SCALAR else place(array)
+class _Decoder:
+    """Places every array as it comes, but the pieces of a large one only once they are joined."""
 
+    def __init__(self, place: Place) -> None:
+        self.leaves = 0
+        self._place = place
+        self._in_pieces = False
 
-def _join_chunks(node: Tree, place: Place) -> Any:
-    # The pieces were placed one by one already; they meet on the host, as flax leaves them.
-    shape = [node['shape'][str(i)] for i in range(len(node['shape']))]
-    pieces = [np.asarray(node['chunks'][str(i)]) for i in range(len(node['chunks']))]
-    return place(np.concatenate(pieces).reshape(shape))
+    def leaf(self, code: int, payload: bytes) -> Any:
+        self.leaves += 1
+        if code == _COMPLEX:
+            return complex(*msgpack.unpackb(payload))
+        if code not in (_NDARRAY, _SCALAR):
+            raise ValueError(f'unknown extension type {code}')
+        shape, name, data = msgpack.unpackb(payload, raw=True)
+        # jnp.dtype knows the names that numpy alone does not, such as bfloat16.
+        array = np.frombuffer(data, dtype=jnp.dtype(name.decode())).reshape(shape)
+        if code == _SCALAR:
+            return array[()]
+        # The map that tells that this is a piece ends after it. The first piece is always full.
+        full = array.nbytes > flax.serialization.MAX_CHUNK_SIZE - array.itemsize
+        self._in_pieces |= full and array.ndim == 1
+        return array if self._in_pieces else self._place(array)
+
+    def join(self, node: Tree) -> Any:
+        if _CHUNKED not in node:
+            return node
+        self._in_pieces = False
+        shape = [node['shape'][str(i)] for i in range(len(node['shape']))]
+        pieces = [node['chunks'][str(i)] for i in range(len(node['chunks']))]
+        return self._place(np.concatenate(pieces).reshape(shape))
+
+    def place_rest(self, tree: Any) -> Any:
+        """Places what only looked like a piece: a flat array just as large as one."""
+        if not self._in_pieces:
+            return tree
+        return jax.tree.map(
+            lambda leaf: self._place(leaf) if isinstance(leaf, np.ndarray) else leaf, tree)

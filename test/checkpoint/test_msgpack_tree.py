@@ -50,6 +50,28 @@ def test_large_arrays_are_split_and_joined_as_flax_does(tmp_path, monkeypatch):
     np.testing.assert_array_equal(tree['b']['kernel'], TREE['b']['kernel'])
 
 
+def test_a_leaf_in_pieces_is_placed_once_and_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(flax.serialization, 'MAX_CHUNK_SIZE', 40)
+    write_tree(tmp_path / 'tree', TREE)
+    placed = []
+
+    def place(array):
+        placed.append(array.shape)
+        return array
+
+    read_tree(tmp_path / 'tree', place)
+    assert sorted(placed) == [(0, 3), (1, 2), (2,), (2,), (2, 3, 4)]
+
+
+def test_a_flat_leaf_as_large_as_a_piece_is_placed(tmp_path, monkeypatch):
+    monkeypatch.setattr(flax.serialization, 'MAX_CHUNK_SIZE', 40)
+    tree = {'a': np.ones(10, np.float32), 'b': {'c': np.ones(3, np.float32)}}
+    write_tree(tmp_path / 'tree', tree)
+    read = read_tree(tmp_path / 'tree', to_device)
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(read))
+    jax.tree.map(np.testing.assert_array_equal, read, tree)
+
+
 def test_golden_parameter_files_come_back_byte_for_byte(golden, tmp_path):
     files = sorted(golden.glob('tiny_*/ckpt/300000/default/checkpoint'))
     files += sorted(golden.glob('tiny_*/ckpt/example_batch.msgpack'))
