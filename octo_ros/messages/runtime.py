@@ -26,7 +26,7 @@ from octo_ros.array_typing import Float
 from octo_ros.errors import ObservationError
 from octo_ros.errors import ParameterError
 from octo_ros.errors import TaskError
-from octo_ros.errors import closest
+from octo_ros.messages.checks import checked_image_keys
 from octo_ros.messages.conversions import decode_image
 from octo_ros.messages.frames import FrameDecoder
 from octo_ros.messages.inference import AcceptedChunk
@@ -79,7 +79,7 @@ class Runtime:
         self._policy = policy
         self._fallback = fallback
         self._proprio = proprio
-        self._image_keys = _checked_keys(image_keys, spec)
+        self._image_keys = checked_image_keys(image_keys, spec)
         if proprio and not spec.proprio_dim:
             raise ParameterError('proprio must be off, the checkpoint takes no proprio; got on')
         self._loop = ControlLoop(loop, window=spec.window, action_horizon=spec.action_horizon,
@@ -101,6 +101,7 @@ class Runtime:
         self._shaper = ActionShaper(profile, spec, step_s=loop.step_s,
                                     whole_chunks=self._whole_chunks)
         self._task = Task()
+        self._cleared = 0
         self._now_ns: int | None = None
         self._failing = ''
         self._told_failing = False
@@ -168,18 +169,19 @@ class Runtime:
         return self._change_task(lambda task: dataclasses.replace(task, text=text))
 
     def set_goal(self, key: str, message: Any) -> list[str]:
-        """Sets the goal image of an observation key; decodes it at once. As `set_instruction`.
+        """Sets the goal image of an observation key. As `set_instruction`, but slow: it decodes.
 
         Raises:
-            TaskError: the policy has no goal of that key.
+            TaskError: the policy has no goal of that key, or the task was cleared meanwhile.
             ObservationError: the image cannot be decoded.
         """
+        cleared = self._cleared
         image = decode_image(message, self._fallback).copy()
         return self._change_task(
-            lambda task: dataclasses.replace(task, goals={**task.goals, key: image}))
+            lambda task: dataclasses.replace(task, goals={**task.goals, key: image}), cleared)
 
     def capture_goal(self, now_ns: int) -> tuple[str, ...]:
-        """Takes this moment's views as the goal images; returns the keys that were set.
+        """Takes this moment's views as the goal images; returns the keys that were set. Slow.
 
         Raises:
             TaskError: no fresh view is there, or the policy takes no goal of a mapped camera.
@@ -188,6 +190,7 @@ class Runtime:
         with self._lock:
             sample = self._ingest.sample(now_ns)
             waiting = self._ingest.waiting_for(now_ns)
+            cleared = self._cleared
         if sample is None:
             raise TaskError(f'capturing a goal needs a fresh view of the cameras: {waiting}')
         keys = [key for key in self._image_keys
@@ -200,11 +203,12 @@ class Runtime:
         goals = {key: decode_image(sample.messages[key].message, self._fallback).copy()
                  for key in keys}
         self._change_task(
-            lambda task: dataclasses.replace(task, goals={**task.goals, **goals}))
+            lambda task: dataclasses.replace(task, goals={**task.goals, **goals}), cleared)
         return tuple(keys)
 
     def clear_task(self) -> None:
         """Takes instruction and goals away; the robot is to hold at once."""
+        self._cleared += 1  # goals that are being decoded belong to what is taken away
         self._change_task(lambda task: Task())
 
     def poll(self, now_ns: int) -> InferenceJob | None:
@@ -307,8 +311,11 @@ class Runtime:
         with self._lock:
             return self._measured.joints_if_good(self._ingest, now_ns)
 
-    def _change_task(self, change: Callable[[Task], Task]) -> list[str]:
+    def _change_task(self, change: Callable[[Task], Task],
+                     cleared: int | None = None) -> list[str]:
         with self._lock:
+            if cleared not in (None, self._cleared):
+                raise TaskError('the task was cleared while the goal image was decoded')
             task = change(self._task)
             # Checking is quick: sizes and names; the encoding runs in the worker.
             notes = [] if task.empty else self._policy.check_task(task)
@@ -338,12 +345,3 @@ class Runtime:
             return reason.value
         waiting = self._ingest.waiting_for(now_ns)
         return waiting or self._failing or (reason.value if reason else '')
-
-
-def _checked_keys(image_keys: Sequence[str], spec: PolicySpec) -> tuple[str, ...]:
-    for key in image_keys:
-        if key not in spec.image_sizes:
-            raise ParameterError(
-                f"camera must be mapped to one of the checkpoint's image keys "
-                f"({', '.join(spec.image_sizes)}), got '{key}'{closest(key, spec.image_sizes)}")
-    return tuple(key for key in spec.image_sizes if key in image_keys)

@@ -64,9 +64,9 @@ class ControllerNode(LifecycleNode):
             self, Bool, 'emergency_stop', self._on_emergency, MutuallyExclusiveCallbackGroup())
         services.offer(
             self,
-            {'capture_goal': self._capture_goal, 'clear_task': self._clear_task,
-             'reset': self._reset},
+            {'clear_task': self._clear_task, 'reset': self._reset},
             {'arm': self._arm})
+        services.offer_slow(self, 'capture_goal', self._capture_goal)
         self._reporter = diagnostics.Reporter(self, self._statuses)
 
     def start(self, stopping: threading.Event) -> None:
@@ -211,7 +211,9 @@ class ControllerNode(LifecycleNode):
         return 'history, chunks and targets are forgotten'
 
     def _clear_task(self) -> str:
-        self._built().runtime.clear_task()
+        self._built()
+        if self._inputs is not None:
+            self._inputs.clear_task()
         return 'there is no task now'
 
     def _capture_goal(self) -> str:

@@ -1,4 +1,4 @@
-"""What the controller listens to. Callbacks store; nothing is decoded here but goal images."""
+"""What the controller listens to. Callbacks store; nothing is decoded here."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,13 +11,13 @@ from sensor_msgs.msg import Image
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
-from octo_ros.errors import OctoError
 from octo_ros.errors import TaskError
 from octo_ros.messages.ingest import MEASURED_JOINTS
 from octo_ros.messages.ingest import MEASURED_POSE
 from octo_ros.messages.ingest import PROPRIO
 from octo_ros.messages.runtime import Runtime
 from octo_ros.nodes import qos
+from octo_ros.nodes.goals import Goals
 from octo_ros.nodes.latched import LatchedSubscription
 
 _TYPES = {PROPRIO: JointState, MEASURED_JOINTS: JointState, MEASURED_POSE: PoseStamped}
@@ -38,9 +38,6 @@ class Inputs:
         """
         self._node = node
         self._runtime = runtime
-        self._bad_goals: set[str] = set()
-        # Cameras apart from the task: decoding a goal must not make frames wait, and the other
-        # way round.
         streams = MutuallyExclusiveCallbackGroup()
         task = MutuallyExclusiveCallbackGroup()
         image = _IMAGE_TYPES[transport]
@@ -49,11 +46,9 @@ class Inputs:
                 _TYPES.get(name, image), name, self._storing(name), qos.named(stream_qos),
                 callback_group=streams)
             for name in runtime.streams}
-        self._task = [LatchedSubscription(
-            node, String, 'instruction', self._on_instruction, task)]
-        self._task += [
-            LatchedSubscription(node, image, f'goal/{key}', self._taking_goal(key), task)
-            for key in runtime.spec.goal_keys]
+        self._instruction = LatchedSubscription(
+            node, String, 'instruction', self._on_instruction, task)
+        self._goals = Goals(node, runtime, image, task)
 
     @property
     def topics(self) -> dict[str, str]:
@@ -66,12 +61,17 @@ class Inputs:
             self._node.get_logger().info(note)
         self._node.get_logger().info(f"Instruction: '{_shortened(text)}'")
 
+    def clear_task(self) -> None:
+        """Takes the task away, and with it goals that were received but not decoded yet."""
+        self._goals.forget()
+        self._runtime.clear_task()
+
     def destroy(self) -> None:
         """Ends all subscriptions."""
         for stream in self._streams.values():
             self._node.destroy_subscription(stream)
-        for latched in self._task:
-            latched.destroy()
+        self._instruction.destroy()
+        self._goals.destroy()
 
     def _storing(self, name: str) -> Callable[[Any], None]:
         clock = self._node.get_clock()
@@ -88,22 +88,6 @@ class Inputs:
             self.set_instruction(message.data)
         except TaskError as error:
             self._node.get_logger().error(f'instruction: {error}; the task stays as it was')
-
-    def _taking_goal(self, key: str) -> Callable[[Any], None]:
-        def take(message: Any) -> None:
-            logger = self._node.get_logger()
-            try:
-                notes = self._runtime.set_goal(key, message)
-            except OctoError as error:
-                if key not in self._bad_goals:
-                    logger.warning(f'goal/{key}: {error}; the task stays as it was')
-                self._bad_goals.add(key)
-                return
-            recovered = ', it can be used again' if key in self._bad_goals else ''
-            self._bad_goals.discard(key)
-            logger.info('; '.join([f'New goal image for {key}{recovered}', *notes]))
-
-        return take
 
 
 def _shortened(text: str, length: int = 80) -> str:

@@ -12,19 +12,21 @@ class Worker(Generic[_Job]):
     """Runs `work(job)` in a thread of its own; a job that waits is replaced by a newer one."""
 
     def __init__(self, work: Callable[[_Job], None],
-                 on_error: Callable[[_Job, Exception], None]) -> None:
+                 on_error: Callable[[_Job, Exception], None], *,
+                 name: str = 'octo-inference') -> None:
         """Starts the thread.
 
         Args:
             work: the slow work.
             on_error: told of the job and of what `work` raised; the thread lives on.
+            name: of the thread.
         """
         self._work = work
         self._on_error = on_error
         self._condition = threading.Condition()
         self._job: _Job | None = None
         self._stopped = False
-        self._thread = threading.Thread(target=self._loop, name='octo-inference', daemon=True)
+        self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, job: _Job) -> None:
