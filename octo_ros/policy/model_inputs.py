@@ -26,8 +26,9 @@ from octo_ros.policy.text import TextProcessor
 from octo_ros.policy.text import check_instruction
 
 _MASKS = 'pad_mask_dict'
-# Entries of a training batch that the model does not need to run.
-_BOOKKEEPING = {'timestep', 'task_completed', 'timestep_pad_mask'}
+# Entries of a training batch that no model uses, and those that may be missing at run time.
+UNUSED = frozenset({'timestep', 'task_completed'})
+_BOOKKEEPING = UNUSED | {'timestep_pad_mask'}
 
 
 def create_tasks(
@@ -97,8 +98,31 @@ def check_observations(example: Mapping[str, Any], observations: Mapping[str, An
     return _check(example, observations, 2, 'observation', ObservationError, {*example})
 
 
-def check_tasks(example: Mapping[str, Any], tasks: Mapping[str, Any]) -> list[str]:
-    """Holds tasks (b, ...) to the example batch; see `check_observations`. Raises TaskError."""
+def required_tasks(module: OctoModule, observations: Mapping[str, Any]) -> list[str]:
+    """Returns the task entries, sorted, that condition (FiLM) an image encoder which these use."""
+    transformer = module.octo_transformer
+    return sorted({
+        key for group in (transformer.observation_tokenizers, transformer.task_tokenizers)
+        for tokenizer in group.values()
+        if isinstance(tokenizer, ImageTokenizer)
+        and (not tokenizer.obs_stack_keys or tokenizer.observation_keys(observations))
+        for key in tokenizer.task_film_keys})
+
+
+def check_tasks(
+    example: Mapping[str, Any], tasks: Mapping[str, Any], required: Sequence[str] = (),
+) -> list[str]:
+    """Holds tasks (b, ...) to the example batch; see `check_observations`.
+
+    Raises:
+        TaskError: a shape differs, an image is not uint8, or a required entry is missing.
+    """
+    missing = [key for key in required if key not in tasks]
+    if missing:
+        raise TaskError(
+            f'the task must have {", ".join(missing)}, which conditions the image encoder, got '
+            f'{", ".join(sorted(tasks)) or "an empty task"}; add it with the shape that it has in '
+            'the example batch')
     if not isinstance(tasks.get(LANGUAGE_KEY, {}), Mapping):
         # Embeddings may stand for token ids.
         tasks = {key: value for key, value in tasks.items() if key != LANGUAGE_KEY}

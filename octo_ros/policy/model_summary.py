@@ -1,6 +1,7 @@
 """A model's inputs and outputs as text for people."""
 
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -8,6 +9,8 @@ import numpy as np
 
 from octo_ros.model.octo import OctoModule
 from octo_ros.model.tokenizers import LANGUAGE_KEY
+from octo_ros.policy.model_inputs import UNUSED
+from octo_ros.policy.model_inputs import required_tasks
 from octo_ros.policy.text import TextProcessor
 
 
@@ -26,15 +29,18 @@ def pretty_spec(
         f'Octo policy with {count:,} parameters',
         f'Observations (t = window, trained with {window}, 1 to {transformer.max_horizon}):']
     lines += _rows(example_batch['observation'], 2, 'b, t')
-    lines += ['Tasks (all of them may be left out):']
+    required = required_tasks(module, example_batch['observation'])
+    left_out = 'what is not required' if required else 'all of them'
+    lines += [f'Tasks ({left_out} may be left out):']
     lines += _rows(
         {key: value for key, value in example_batch['task'].items() if key != LANGUAGE_KEY},
-        1, 'b')
+        1, 'b', required)
     if text_processor is not None:
         lines += [f'  {LANGUAGE_KEY}: text, {text_processor.max_length} tokens of '
                   f'{text_processor.tokenizer_name}']
     elif LANGUAGE_KEY in example_batch['task']:
-        lines += _rows({LANGUAGE_KEY: example_batch['task'][LANGUAGE_KEY]}, 1, 'b')
+        language = {LANGUAGE_KEY: example_batch['task'][LANGUAGE_KEY]}
+        lines += _rows(language, 1, 'b', required)
     lines += ['Actions (ah = steps of a chunk, ad = dimensions):']
     lines += [
         f'  {name}: {type(head).__name__}, (b, ah={head.action_horizon}, ad={head.action_dim})'
@@ -42,12 +48,15 @@ def pretty_spec(
     return '\n'.join([*lines, *_statistics(dataset_statistics)])
 
 
-def _rows(entries: Mapping[str, Any], leading: int, axes: str) -> list[str]:
+def _rows(
+    entries: Mapping[str, Any], leading: int, axes: str, required: Sequence[str] = (),
+) -> list[str]:
     rows = []
     for key, value in sorted(entries.items()):
-        if not isinstance(value, Mapping):
+        if not isinstance(value, Mapping) and key not in UNUSED:
             sizes = ''.join(f', {size}' for size in value.shape[leading:])
-            rows.append(f'  {key}: ({axes}{sizes}) {value.dtype}')
+            rows.append(f'  {key}: ({axes}{sizes}) {value.dtype}'
+                        f'{", required" if key in required else ""}')
     return rows
 
 

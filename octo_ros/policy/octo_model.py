@@ -299,7 +299,9 @@ class OctoModel:
         model_inputs.check_key(rng)
         found = model_inputs.read_mask(observations, mask)
         messages = model_inputs.check_observations(self.example_batch['observation'], observations)
-        messages += model_inputs.check_tasks(self.example_batch['task'], tasks)
+        messages += model_inputs.check_tasks(
+            self.example_batch['task'], tasks,
+            model_inputs.required_tasks(self.module, observations))
         model_inputs.check_batch(tasks, found.shape[0])
         messages += model_inputs.goal_messages(self.module, observations, tasks)
         for message in messages:

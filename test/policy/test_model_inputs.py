@@ -1,4 +1,4 @@
-"""What OctoModel refuses or warns of before anything is compiled, and how it says so."""
+"""What OctoModel says of its inputs, and what it refuses before anything is compiled."""
 
 import logging
 
@@ -188,3 +188,29 @@ def test_a_step_that_is_no_number_is_refused(shipped, tmp_path, step):
 def test_path_and_step_in_the_wrong_order_are_refused(shipped, tmp_path):
     with pytest.raises(ParameterError, match=r'got .*; write save_pretrained\(step, path\)'):
         shipped.save_pretrained(tmp_path, 1)
+
+
+def test_the_spec_names_inputs_actions_and_statistics(shipped):
+    text = shipped.get_pretty_spec()
+    for line in ('  image_primary: (b, t, 128, 128, 3) uint8',
+                 '  image_wrist: (b, 64, 64, 3) uint8',
+                 '  language_instruction: text, 16 tokens of t5-demo',
+                 '  action: DiffusionActionHead, (b, ah=4, ad=7)', '  bridge_dataset: action 7'):
+        assert line in text.splitlines()
+    assert 'Tasks (all of them may be left out):' in text.splitlines()
+    assert '  timestep_pad_mask: (b, t) bool' in text.splitlines()
+    assert '  timestep:' not in text
+    assert 'task_completed' not in text
+
+
+def test_what_conditions_an_encoder_is_required_by_spec_and_check_alike(golden, caplog):
+    model = OctoModel.load_pretrained(golden / 'tiny_film' / 'ckpt')
+    lines = model.get_pretty_spec().splitlines()
+    assert 'Tasks (what is not required may be left out):' in lines
+    assert '  language_instruction: (b, 24) float32, required' in lines
+    assert '  image_side: (b, 64, 64, 3) uint8' in lines
+    batch = model.example_batch
+    task = {'image_primary': batch['task']['image_primary']}
+    with pytest.raises(TaskError, match='must have language_instruction, which conditions the im'):
+        model.sample_actions(batch['observation'], task)
+    assert not caplog.records
