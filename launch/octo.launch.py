@@ -18,12 +18,14 @@ from launch import LaunchDescription
 
 CAMERAS = ('primary', 'secondary', 'wrist')
 PROFILES_VARIABLE = 'FASTDDS_DEFAULT_PROFILES_FILE'
-# Launch argument to parameter of the node. An empty argument leaves the parameter alone.
+# Launch argument to parameter of the node. An empty argument leaves the parameter alone, so that
+# what the parameter file says of it counts.
 TEXTS = {
     'checkpoint': 'policy.checkpoint',
     'vocabulary': 'policy.vocabulary',
     'robot': 'robot',
     'instruction': 'instruction',
+    'transport': 'transport',
 }
 SWITCHES = {
     'autostart': 'autostart',
@@ -48,12 +50,13 @@ def arguments() -> list[DeclareLaunchArgument]:
     """Returns all launch arguments."""
     described = {
         'checkpoint': 'Folder of the checkpoint, or hf://owner/name[@revision].',
-        'robot': 'Robot profile: a name in config/robots, or the path of a YAML file.',
+        'robot': 'Robot profile: a name in config/robots (widowx if nothing says otherwise), or '
+                 'the path of a YAML file.',
         'primary': 'Topic of the camera for image_primary.',
         'secondary': 'Topic of the camera for image_secondary.',
         'wrist': 'Topic of the camera for image_wrist.',
         'cameras': 'Further cameras as KEY=TOPIC, separated by spaces: "instruction=/sketch".',
-        'transport': "'raw' or 'compressed'; /compressed is added to topics that lack it.",
+        'transport': "'raw' or 'compressed'; this then adds /compressed to topics that lack it.",
         'instruction': 'What to do, in words.',
         'instruction_topic': "Topic of the instruction, if not 'instruction'.",
         'emergency_stop': "Topic of the emergency stop, if not 'emergency_stop'.",
@@ -62,15 +65,15 @@ def arguments() -> list[DeclareLaunchArgument]:
         'measured_joints': 'JointState topic of the measured joints.',
         'vocabulary': 'Sentencepiece file of the language model.',
         'namespace': 'Namespace of the node.',
-        'params_file': 'File of further parameters; config/controller.yaml if left.',
-        'autostart': 'Configure and activate at start.',
+        'params_file': 'File of further parameters, overruled by the arguments that are given; '
+                       'config/controller.yaml if left.',
+        'autostart': 'true or false: configure and activate at start.',
         'arm_at_start': 'false: publish chunks but no commands until ~/arm is called.',
-        'use_sim_time': 'Follow /clock.',
+        'use_sim_time': 'true or false: follow /clock.',
         'log_level': 'debug, info, warn or error.',
     }
-    defaults = {'robot': 'widowx', 'transport': 'raw', 'autostart': 'true',
-                'arm_at_start': 'true', 'use_sim_time': 'false', 'log_level': 'info'}
-    choices = {'transport': ['raw', 'compressed']}
+    defaults = {'log_level': 'info'}
+    choices = {'transport': ['', 'raw', 'compressed']}
     return [
         DeclareLaunchArgument(name, default_value=defaults.get(name, ''), description=text,
                               choices=choices.get(name))
@@ -89,8 +92,7 @@ def actions(context: LaunchContext) -> list:
         **{name: ParameterValue(value(argument), value_type=str)
            for argument, name in TEXTS.items() if value(argument)},
         **{name: ParameterValue(LaunchConfiguration(argument), value_type=bool)
-           for argument, name in SWITCHES.items()},
-        'transport': value('transport'),
+           for argument, name in SWITCHES.items() if value(argument)},
     }
     if remaps:
         parameters['cameras'] = ParameterValue(list(remaps), value_type=list[str])

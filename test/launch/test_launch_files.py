@@ -97,6 +97,28 @@ def test_octo_maps_cameras_and_ends_cleanly_on_ctrl_c(launch) -> None:
     assert 'Traceback' not in running.output
 
 
+def test_a_params_file_that_starts_disarmed_is_obeyed(launch, tmp_path: pathlib.Path) -> None:
+    own = tmp_path / 'own.yaml'
+    own.write_text('/**:\n  ros__parameters:\n    arm_at_start: false\n    robot: viperx_sim\n'
+                   '    transport: compressed\n    instruction: go\n')
+    running = launch('octo.launch.py', f'checkpoint:={shipped_checkpoint()}',
+                     f'params_file:={own}', 'primary:=/camera', 'wrist:=/wrist')
+    running.wait_for("Configured for 'viperx_sim'")
+    running.wait_for('Holding: disarmed')
+    assert running.interrupt() == 0
+
+
+def test_an_argument_that_is_given_overrules_the_params_file(
+        launch, tmp_path: pathlib.Path) -> None:
+    own = tmp_path / 'own.yaml'
+    own.write_text('/**:\n  ros__parameters:\n    robot: widowy\n    arm_at_start: true\n')
+    running = launch('octo.launch.py', f'checkpoint:={shipped_checkpoint()}',
+                     f'params_file:={own}', 'robot:=viperx_sim', 'arm_at_start:=false')
+    running.wait_for("Configured for 'viperx_sim'")
+    running.wait_for('Holding: disarmed')
+    assert running.interrupt() == 0
+
+
 def test_octo_says_what_is_wrong_and_ends(launch) -> None:
     running = launch('octo.launch.py', f'checkpoint:={shipped_checkpoint()}', 'robot:=widowy')
     running.wait_for("got 'widowy' \\(did you mean 'widowx'\\?\\)")
