@@ -80,7 +80,9 @@ class CommandMessages:
             values = command.positions
             if values is None:
                 values = command.action[list(self._profile.motion_indices)]
-            messages[self._topic] = self._multi_array(values)
+            # Whoever adds up deltas cannot tell a repeated one from the next step's.
+            if command.new_step or command.positions is not None or not self._profile.action.delta:
+                messages[self._topic] = self._multi_array(values)
         elif (self._kind == 'joint_trajectory' and command.new_step
               and command.positions is not None and not command.whole_chunk):
             messages[self._topic] = self._trajectory(

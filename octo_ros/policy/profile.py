@@ -98,7 +98,8 @@ class CommandParams:
 
     type: str = param(
         'twist', 'TwistStamped (MoveIt Servo), PoseStamped (Cartesian controllers), whole chunks '
-        'as JointTrajectory, Float64MultiArray (forward controllers), or nothing but the chunk.',
+        'as JointTrajectory, Float64MultiArray (forward controllers; Cartesian deltas go out once '
+        'a policy step, to be added up), or nothing but the chunk.',
         one_of=('twist', 'pose', 'joint_trajectory', 'multi_array', 'none'))
     stop: str = param(
         'hold', 'What is published when there is no action: hold the state (zero twist, the last '

@@ -109,6 +109,17 @@ def test_multi_array_holds_motion_without_grippers(build, values, command, expec
     assert made['command/multi_array'].data.tolist() == expected
 
 
+def test_cartesian_deltas_as_multi_array_are_not_repeated_within_a_step(build):
+    builder = build({'command.type': 'multi_array'})
+    repeated = builder.command(_command(new_step=False, grippers=(1.0,)))
+    assert set(repeated) == {'command/gripper'}
+    absolute = build({'command.type': 'multi_array', 'action.delta': False})
+    assert 'command/multi_array' in absolute.command(_command(new_step=False))
+    joints = build({**JOINTS, 'command.type': 'multi_array'})
+    assert 'command/multi_array' in joints.command(
+        _command(positions=np.array([0.1, 0.2]), new_step=False))
+
+
 def test_profile_without_gripper_or_command_has_fewer_topics(build):
     assert set(build({'command.type': 'none'}).topics) == {'action_chunk'}
     assert build({'command.type': 'none'}).command(_command()) == {}
