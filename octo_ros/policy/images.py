@@ -55,11 +55,13 @@ def preprocess(
     height, width = (
         _bands(source, target, None if crop is None else crop[axis], untouched)
         for axis, (source, target) in enumerate(zip(image.shape[:2], size, strict=True)))
-    rows = _apply(height, image.reshape(image.shape[0], -1).astype(np.float32), size[0])
-    columns = rows.reshape(size[0], image.shape[1], 3).transpose(1, 0, 2)
-    resized = _apply(width, columns.reshape(image.shape[1], -1), size[1])
-    rounded = np.clip(np.rint(resized), 0, 255).astype(np.uint8)
-    return np.ascontiguousarray(rounded.reshape(size[1], size[0], 3).transpose(1, 0, 2))
+    pixels = image.astype(np.float32)
+    # A very flat image would grow by its height before it shrinks by its width.
+    if size[0] <= image.shape[0] or size[1] >= image.shape[1]:
+        resized = _columns(width, _rows(height, pixels, size[0]), size[1])
+    else:
+        resized = _rows(height, _columns(width, pixels, size[1]), size[0])
+    return np.ascontiguousarray(np.clip(np.rint(resized), 0, 255), dtype=np.uint8)
 
 
 def check_image(image: UInt8[np.ndarray, 'ih iw 3']) -> None:
@@ -128,6 +130,19 @@ def _mean(crop: Mapping[str, Any], name: str) -> float:
     return mean
 
 
+def _rows(
+    bands: _Bands, image: Float[np.ndarray, 'ih iw 3'], size: int
+) -> Float[np.ndarray, 'oh iw 3']:
+    flat = np.ascontiguousarray(image).reshape(len(image), -1)
+    return _apply(bands, flat, size).reshape(size, *image.shape[1:])
+
+
+def _columns(
+    bands: _Bands, image: Float[np.ndarray, 'ih iw 3'], size: int
+) -> Float[np.ndarray, 'ih ow 3']:
+    return _rows(bands, image.transpose(1, 0, 2), size).transpose(1, 0, 2)
+
+
 def _apply(
     bands: _Bands, rows: Float[np.ndarray, 'source rest'], size: int
 ) -> Float[np.ndarray, 'target rest']:
@@ -165,8 +180,9 @@ def _lanczos_weights(source: int, target: int) -> Float[np.ndarray, 'target sour
     factor = source / target
     centres = (np.arange(target) + 0.5) * factor - 0.5
     distances = (np.arange(source) - centres[:, None]) / max(factor, 1.0)
-    weights = np.where(
-        np.abs(distances) < _LOBES, np.sinc(distances) * np.sinc(distances / _LOBES), 0.0)
+    weights = np.zeros_like(distances)
+    near = np.abs(distances) < _LOBES
+    weights[near] = np.sinc(distances[near]) * np.sinc(distances[near] / _LOBES)
     return weights / weights.sum(axis=1, keepdims=True)
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import pathlib
+import timeit
 
 import jax
 import numpy as np
@@ -72,6 +73,20 @@ def test_any_size_gives_the_wanted_size(height: int, width: int, crop: bool) -> 
     image = np.full((height, width, 3), 77, np.uint8)
     resized = preprocess(image, (12, 20), SIDE if crop else None)
     np.testing.assert_array_equal(resized, np.full((12, 20, 3), 77))
+
+
+@pytest.mark.parametrize('shape', [(1, 5000, 3), (5000, 1, 3)])
+def test_a_very_flat_or_narrow_image_costs_no_more_than_a_square_one(
+    shape: tuple[int, int, int]
+) -> None:
+    square = np.zeros((256, 257, 3), np.uint8)
+    flat = np.zeros(shape, np.uint8)
+    seconds = {}
+    for name, image in (('square', square), ('flat', flat)):
+        preprocess(image, (256, 256))
+        seconds[name] = min(timeit.repeat(
+            lambda image=image: preprocess(image, (256, 256)), number=3, repeat=3))
+    assert seconds['flat'] < 3 * seconds['square']
 
 
 @pytest.mark.parametrize(
