@@ -16,7 +16,6 @@ from octo_ros.policy.poses import twist
 from octo_ros.policy.profile import RobotProfile
 from octo_ros.policy.types import PolicySpec
 
-
 # Without a command for that long the robot may have been moved by somebody else.
 _HOLD_NS = 1_000_000_000
 
