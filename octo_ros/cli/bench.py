@@ -44,6 +44,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument('--repeats', type=int, default=100, help='runs of each stage')
     parser.add_argument('--limit', type=float, default=60.0, metavar='S',
                         help='stop repeating a stage after so many seconds')
+    parser.add_argument('--statistics-key', default='', metavar='KEY',
+                        help='dataset whose statistics to use, where a checkpoint has several')
     parser.add_argument('--no-node', action='store_true', help='leave out the node (needs no ROS)')
     parser.add_argument('--out', type=Path, metavar='FILE', help='write the figures as JSON')
     parser.add_argument('--json', action='store_true', help='print JSON in place of tables')
@@ -58,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
     report: dict[str, Any] = {'machine': machine(), 'models': {}}
     for name in args.models or PRESETS:
         say(f'{name}:')
-        report['models'][name] = bench_model(name, repeats=args.repeats, limit_s=args.limit)
+        report['models'][name] = bench_model(
+            name, repeats=args.repeats, limit_s=args.limit, statistics_key=args.statistics_key)
     if not args.no_node:
         say('node:')
         report['node'] = _call(['-m', 'octo_ros.nodes.overhead', str(args.repeats)],
@@ -70,13 +73,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def bench_model(name: str, *, repeats: int, limit_s: float) -> dict[str, Any]:
+def bench_model(
+    name: str, *, repeats: int, limit_s: float, statistics_key: str = ''
+) -> dict[str, Any]:
     """Returns the figures of one model.
 
     Args:
-        name: a preset or a checkpoint folder.
+        name: a preset, a checkpoint folder or `hf://owner/name[@revision]`.
         repeats: runs of each stage.
         limit_s: no more runs of a stage after that time [s].
+        statistics_key: dataset of a checkpoint that has several.
 
     Raises:
         OctoError: there is no such model, or it cannot be measured.
@@ -85,16 +91,18 @@ def bench_model(name: str, *, repeats: int, limit_s: float) -> dict[str, Any]:
         if name in PRESETS:
             say('  make random weights')
             _call(['-m', 'octo_ros.cli.bench_checkpoint', name, f'{folder}/checkpoint'])
-            checkpoint = f'{folder}/checkpoint'
-        elif Path(name).is_dir():
+            checkpoint, statistics_key = f'{folder}/checkpoint', ''
+        elif name.startswith('hf://') or Path(name).is_dir():
             checkpoint = name
         else:
-            raise ParameterError(f"MODEL must be {', '.join(PRESETS)} or a checkpoint folder, got "
-                                 f"'{name}'{closest(name, PRESETS)}")
+            raise ParameterError(f"MODEL must be {', '.join(PRESETS)}, a checkpoint folder or "
+                                 f"hf://owner/name, got '{name}'{closest(name, PRESETS)}")
+        key = ('--statistics-key', statistics_key)
         say('  cold start')
-        cold = _worker(checkpoint, folder)
+        cold = _worker(checkpoint, folder, *key)
         say('  warm start, then each stage')
-        warm = _worker(checkpoint, folder, '--repeats', str(repeats), '--limit', str(limit_s))
+        warm = _worker(
+            checkpoint, folder, *key, '--repeats', str(repeats), '--limit', str(limit_s))
     return {'start_up_s': {'cold': cold['start_up_s'], 'warm': warm['start_up_s']},
             'peak_memory_mb': cold['peak_memory_mb'], 'parameters': warm['parameters'],
             'device': warm['device'], 'stages': warm['stages']}

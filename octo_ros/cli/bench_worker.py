@@ -22,6 +22,7 @@ import numpy as np
 
 from octo_ros.assets import shipped_recording
 from octo_ros.bags.reader import BagReader
+from octo_ros.errors import OctoError
 from octo_ros.messages.conversions import decode_image
 from octo_ros.policy.octo_model import OctoModel
 from octo_ros.policy.policy import OctoPolicy
@@ -32,7 +33,6 @@ from octo_ros.policy.types import Window
 
 CAMERA_SIZE = (640, 480)  # width, height of the camera frames that get decoded [pixel]
 JPEG_QUALITY = 90
-INSTRUCTION = 'put the red block on the plate'
 FEWEST = 5
 
 
@@ -91,8 +91,8 @@ def model_stages(model: OctoModel, window: int) -> dict[str, Callable[[], Any]]:
         return jax.jit(functools.partial(model.module.apply, method=method, **options))
 
     stages: dict[str, Callable[[], Any]] = {}
-    tasks = model.create_tasks(texts=[INSTRUCTION]) if model.text_processor else dict(
-        model.example_batch['task'])
+    # The example's instruction takes as long as any other, and needs no vocabulary.
+    tasks = dict(model.example_batch['task'])
     if model.text_processor:
         encode = compiled('encode_language')
         stages['t5'] = functools.partial(encode, variables, tasks)
@@ -108,17 +108,21 @@ def model_stages(model: OctoModel, window: int) -> dict[str, Callable[[], Any]]:
     return stages
 
 
-def start(checkpoint: str, cache: str, begun_s: float) -> tuple[OctoPolicy, dict[str, float]]:
+def start(
+    checkpoint: str, cache: str, begun_s: float, statistics_key: str = ''
+) -> tuple[OctoPolicy, dict[str, float]]:
     """Starts the policy as the node does; returns it and the seconds that each part took.
 
     Args:
-        checkpoint: folder.
+        checkpoint: folder or `hf://owner/name[@revision]`.
         cache: folder of compiled programs.
         begun_s: when the process was started [s since 1970].
+        statistics_key: dataset of a checkpoint that has several.
     """
     seconds = {'python_and_imports': time.time() - begun_s}
     clock = time.perf_counter()
-    policy = OctoPolicy.load(PolicyParams(checkpoint=checkpoint, compilation_cache=cache))
+    policy = OctoPolicy.load(PolicyParams(
+        checkpoint=checkpoint, compilation_cache=cache, statistics_key=statistics_key))
     seconds['load'] = time.perf_counter() - clock
     clock = time.perf_counter()
     policy.prepare(tuple(policy.spec.image_sizes), window=policy.spec.window)
@@ -140,7 +144,7 @@ def infer_on(policy: OctoPolicy) -> Callable[[], Any]:
     images = {key: np.zeros((*size, 3), np.uint8)
               for key, size in policy.spec.image_sizes.items()}
     window = Window([Frame(0, images)] * policy.spec.window, np.ones(policy.spec.window, bool))
-    task = policy.encode_task(Task(INSTRUCTION if policy.spec.uses_language else None))
+    task = policy.encode_task(Task())
     return lambda: policy.infer(window, task)
 
 
@@ -159,11 +163,15 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument('checkpoint')
     parser.add_argument('--cache', required=True)
+    parser.add_argument('--statistics-key', default='')
     parser.add_argument('--begun', type=float, default=time.time())
     parser.add_argument('--repeats', type=int, default=0)
     parser.add_argument('--limit', type=float, default=30.0)
     args = parser.parse_args()
-    policy, seconds = start(args.checkpoint, args.cache, args.begun)
+    try:
+        policy, seconds = start(args.checkpoint, args.cache, args.begun, args.statistics_key)
+    except OctoError as error:
+        sys.exit(str(error))
     report: dict[str, Any] = {
         'start_up_s': seconds, 'peak_memory_mb': peak_memory_mb(),
         'device': f'{jax.default_backend()} ({jax.devices()[0].device_kind})',

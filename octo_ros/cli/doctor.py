@@ -21,6 +21,7 @@ PROBE_TIMEOUT_S = 40
 PACKAGES = (
     ('jax', 'jax', 'runs the model'),
     ('flax', 'flax', 'runs the model'),
+    ('jaxtyping', 'jaxtyping', 'shapes of arrays'),
     ('orbax.checkpoint', 'orbax-checkpoint', 'reads newer checkpoints'),
     ('msgpack', 'msgpack', 'reads checkpoints'),
     ('numpy', 'numpy', 'arrays'),
