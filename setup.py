@@ -51,6 +51,7 @@ SIM = [
 TRAIN = [
     'grain>=0.2.13',
     'optax>=0.2.4',
+    'tensorboardX>=2.6.5',
 ]
 
 TEST = [
