@@ -46,8 +46,8 @@ def read_tree(path: Path, place: Place = np.asarray) -> Tree:
         path: the msgpack file.
         place: called with every leaf as soon as it is read, its answer goes into the tree; give
             `to_device` to fill device memory. Beyond what `place` keeps, the host holds up to
-            four times the largest leaf: msgpack's buffer, its payload, its bytes and, where the
-            leaf lies in pieces, the pieces beside the whole.
+            three times the largest leaf: msgpack's buffer, the payload and its bytes, or the
+            pieces of a large leaf beside the whole.
 
     Raises:
         CheckpointError: the file is missing, truncated, damaged or holds no tree.
@@ -68,11 +68,12 @@ def read_tree(path: Path, place: Place = np.asarray) -> Tree:
     except msgpack.OutOfData as error:
         raise CheckpointError(
             f'{path}: must hold one whole msgpack tree, got {size} bytes that break off after '
-            f'{decoder.leaves} whole arrays; the file is truncated, copy or download it again') from error
+            f'{decoder.leaves} whole arrays; the file is truncated, copy or download it again'
+        ) from error
     except _DAMAGE as error:
         raise CheckpointError(
-            f'{path}: must be a msgpack tree of arrays, but it is damaged after {decoder.leaves} whole '
-            f'arrays ({error or type(error).__name__}); copy or download it again') from error
+            f'{path}: must be a msgpack tree of arrays, but it is damaged after '
+            f'{decoder.leaves} whole arrays ({error or type(error).__name__}); copy or download it again') from error
     if end != size:
         raise CheckpointError(
             f'{path}: must hold one msgpack tree and nothing else, got {size - end} more bytes '

@@ -146,7 +146,7 @@ def _check_example_batch(batch: Mapping[str, Any], file: Path) -> None:
             raise CheckpointError(
                 f'{file}: {path} must begin with the axes {steps} of timestep_pad_mask, got '
                 f'{shape}')
-    if len(shapes.get('action', ())) < _ACTION_AXES:
+    if len(shapes.get('action') or ()) < _ACTION_AXES:
         raise CheckpointError(
             f"{file}: action must be an array (1, window, horizon, size), got "
             f"{shapes.get('action', 'a map')}")

@@ -248,8 +248,8 @@ def _broken_rule(key: str, hint: Any, value: Any) -> str | None:
         return ' or '.join(kind.__name__ for kind in kinds)
     if kinds == [int] and value < 1:
         return 'at least 1'
-    choices = _CHOICES.get(key, (value,))
-    return None if value in choices else f'one of {", ".join(choices)}'
+    choices = _CHOICES.get(key)
+    return None if choices is None or value in choices else f'one of {", ".join(choices)}'
 
 
 def _compile(patterns: Sequence[str]) -> bool:
