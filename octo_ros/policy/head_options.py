@@ -76,7 +76,7 @@ def check_sample_shape(sample_shape: Any) -> tuple[int, ...]:
 
 
 def check_batch(
-    head: ActionHead, batch: Mapping[str, Any], window: tuple[int, int],
+    head: ActionHead, batch: Mapping[str, Any], window: tuple[int, ...],
 ) -> None:
     """Holds the actions of a training batch to the head; `window` is (b, t).
 
@@ -96,7 +96,7 @@ def check_batch(
 
 
 def check_noise(
-    head: ActionHead, noise: Any, sample_shape: tuple[int, ...], window: tuple[int, int],
+    head: ActionHead, noise: Any, sample_shape: tuple[int, ...], window: tuple[int, ...],
 ) -> None:
     """Holds the noise of a diffusion head to the shapes that it denoises.
 
@@ -112,6 +112,7 @@ def check_noise(
     """
     if noise is None:
         return
+    chunk: tuple[int, ...]
     if isinstance(head, DiffusionActionHead):
         count, chunk, names = head.diffusion_steps, (head.chunk_size,), 'ah*ad'
     elif isinstance(head, UNetDDPMActionHead):
