@@ -1,6 +1,5 @@
 """The running part of the controller: timer, worker and what goes out."""
 
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -14,15 +13,14 @@ from octo_ros.messages.runtime import Runtime
 from octo_ros.nodes.arming import Arming
 from octo_ros.nodes.latency import LatencyWindow
 from octo_ros.nodes.publishers import Outputs
+from octo_ros.nodes.state_log import StateLog
 from octo_ros.nodes.worker import Worker
 
 NO_CLOCK = 'the time stands still: with use_sim_time, something must publish /clock'
 _STALLED_S = 1.0
 # The stop behaviour is repeated that long: a controller that just started may miss one message.
 _STOP_S = 1.0
-_LOG_INTERVAL_S = 1.0
 _WORKER_TIMEOUT_S = 10.0
-_NUMBERS = re.compile(r'\d+(\.\d+)?')
 
 
 class Control:
@@ -42,7 +40,7 @@ class Control:
         self._worker: Worker[InferenceJob] | None = None
         self._stop_until_s = 0.0
         self._moving = False
-        self._logged: tuple[str | None, float] = (None, 0.0)
+        self._log = StateLog(logger.info)
         self._reason = 'not active'
         self._ticked_s = 0.0
         self.latencies = LatencyWindow()
@@ -63,6 +61,7 @@ class Control:
         with self._lock:
             self._active = True
             self._reason = 'starting'
+            self._log.restart()
             self._ticked_s = time.monotonic()
 
     def deactivate(self) -> None:
@@ -90,6 +89,12 @@ class Control:
         with self._lock:
             self._runtime.reset()
 
+    def watch(self) -> None:
+        """Stops the robot once the timer stands still; called by a clock that does not."""
+        with self._lock:
+            if self._active and time.monotonic() - self._ticked_s > _STALLED_S:
+                self._hold(NO_CLOCK)
+
     def tick(self) -> None:
         """Does one tick of the control timer."""
         with self._lock:
@@ -114,7 +119,7 @@ class Control:
     def _go(self) -> None:
         self._reason = ''
         self._moving = True
-        self._log_reason('')
+        self._log.note('', time.monotonic())
 
     def _hold(self, reason: str) -> None:
         if self._moving:
@@ -123,22 +128,13 @@ class Control:
         if time.monotonic() < self._stop_until_s:
             self._publish_stop()
         self._reason = reason
-        self._log_reason(reason)
+        self._log.note(reason, time.monotonic())
 
     def _publish_stop(self) -> None:
         now_ns = self._now_ns()
         joints = self._runtime.measured_joints(now_ns)
         held = None if joints is None else joints.tolist()
         self._outputs.publish(self._messages.stop(now_ns, held), commands=True)
-
-    def _log_reason(self, reason: str) -> None:
-        last, since_s = self._logged
-        now_s = time.monotonic()
-        kind = _NUMBERS.sub('', reason)  # an age that grows is no news
-        if kind == last or now_s - since_s < _LOG_INTERVAL_S:
-            return
-        self._logged = (kind, now_s)
-        self._logger.info(f'Holding: {reason}' if reason else 'Running')
 
     def _infer(self, job: InferenceJob) -> None:
         started_s = time.perf_counter()

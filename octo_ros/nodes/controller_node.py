@@ -12,6 +12,8 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock
+from rclpy.clock import ClockType
 from rclpy.lifecycle import LifecycleNode
 from rclpy.lifecycle import LifecycleState
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -35,6 +37,8 @@ from octo_ros.nodes.settings import Settings
 from octo_ros.policy.types import Policy
 
 NAME = 'octo_controller'
+# Looks that often whether the timer of the control, which follows /clock, still runs.
+_WATCH_S = 0.1
 _SUCCESS = TransitionCallbackReturn.SUCCESS
 
 
@@ -58,7 +62,7 @@ class ControllerNode(LifecycleNode):
         self._inputs: Inputs | None = None
         self._outputs: Outputs | None = None
         self._control: Control | None = None
-        self._timer: Timer | None = None
+        self._clocked: list[Timer] = []
         self._settings = Settings(self, self._change_instruction)
         self._emergency = LatchedSubscription(
             self, Bool, 'emergency_stop', self._on_emergency, MutuallyExclusiveCallbackGroup())
@@ -109,9 +113,12 @@ class ControllerNode(LifecycleNode):
         if self._assembly is None or self._control is None:
             return TransitionCallbackReturn.FAILURE
         self._control.activate()
-        self._timer = self.create_timer(
-            1.0 / self._assembly.params.command_rate_hz, self._control.tick,
-            callback_group=MutuallyExclusiveCallbackGroup())
+        self._clocked = [
+            self.create_timer(1.0 / self._assembly.params.command_rate_hz, self._control.tick,
+                              callback_group=MutuallyExclusiveCallbackGroup()),
+            self.create_timer(_WATCH_S, self._control.watch,
+                              clock=Clock(clock_type=ClockType.STEADY_TIME),
+                              callback_group=MutuallyExclusiveCallbackGroup())]
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -146,9 +153,9 @@ class ControllerNode(LifecycleNode):
                               stream_qos=params.qos.streams)
 
     def _halt(self) -> None:
-        if self._timer is not None:
-            self.destroy_timer(self._timer)
-            self._timer = None
+        for timer in self._clocked:
+            self.destroy_timer(timer)
+        self._clocked = []
         if self._control is not None:
             self._control.deactivate()
 

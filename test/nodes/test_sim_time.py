@@ -54,6 +54,16 @@ def test_without_a_clock_it_holds_and_says_so(ros, controller) -> None:
                     for status in message.status), 'the reason in /diagnostics')
 
 
+def test_a_clock_that_stops_stops_the_robot_and_is_logged(ros, controller, capfd) -> None:
+    twists = ros.collect(TwistStamped, TWIST)
+    time = SimulatedTime(ros, 1000)
+    ros.wait_until(lambda: twists and twists[-1].twist.linear.x, 'motion')
+    ros.node.destroy_timer(time.timer)
+    ros.wait_until(lambda: not any((twists[-1].twist.linear.x, twists[-1].twist.linear.y,
+                                    twists[-1].twist.angular.z)), 'a zero twist')
+    ros.wait_until(lambda: 'Holding: the time stands still' in capfd.readouterr().err, 'the log')
+
+
 def test_stamps_are_simulated_time(ros, controller) -> None:
     chunks = ros.collect(JointTrajectory, CHUNK)
     twists = ros.collect(TwistStamped, TWIST)

@@ -1,0 +1,35 @@
+"""Says in the log when a controller starts to hold and when it runs again, without flooding it."""
+
+import re
+from collections.abc import Callable
+
+_INTERVAL_S = 1.0
+_NUMBERS = re.compile(r'\d+(\.\d+)?')
+
+
+class StateLog:
+    """Logs changes of the reason to hold, so that the last line always becomes the true one.
+
+    Each tick tells the reason. A hold is logged at most once in a while; one that lasts is logged
+    when that time is over. The end of a hold that was logged is logged at once.
+    """
+
+    def __init__(self, say: Callable[[str], object]) -> None:
+        """Keeps what writes a line."""
+        self._say = say
+        self.restart()
+
+    def restart(self) -> None:
+        """Makes the next state a change, whatever it is."""
+        self._kind: str | None = None
+        self._held_s = float('-inf')
+
+    def note(self, reason: str, now_s: float) -> None:
+        """Takes the reason to hold, '' while running, at a time of a steady clock [s]."""
+        kind = _NUMBERS.sub('', reason)  # an age that grows is no news
+        if kind == self._kind or (reason and now_s - self._held_s < _INTERVAL_S):
+            return
+        self._kind = kind
+        if reason:
+            self._held_s = now_s
+        self._say(f'Holding: {reason}' if reason else 'Running')
