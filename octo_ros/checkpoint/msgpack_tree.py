@@ -57,8 +57,8 @@ def read_tree(path: Path, place: Place = np.asarray) -> Tree:
         size = path.stat().st_size
         with path.open('rb') as stream:
             unpacker = msgpack.Unpacker(
-                stream, ext_hook=decoder.leaf, object_hook=decoder.join, raw=False, strict_map_key=False,
-                max_buffer_size=max(size, _SMALLEST_BUFFER))
+                stream, ext_hook=decoder.leaf, object_hook=decoder.join, raw=False,
+                strict_map_key=False, max_buffer_size=max(size, _SMALLEST_BUFFER))
             tree = decoder.place_rest(unpacker.unpack())
             end = unpacker.tell()
     except OSError as error:
@@ -73,7 +73,8 @@ def read_tree(path: Path, place: Place = np.asarray) -> Tree:
     except _DAMAGE as error:
         raise CheckpointError(
             f'{path}: must be a msgpack tree of arrays, but it is damaged after '
-            f'{decoder.leaves} whole arrays ({error or type(error).__name__}); copy or download it again') from error
+            f'{decoder.leaves} whole arrays ({error or type(error).__name__}); '
+            'copy or download it again') from error
     if end != size:
         raise CheckpointError(
             f'{path}: must hold one msgpack tree and nothing else, got {size - end} more bytes '
