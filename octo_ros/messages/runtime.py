@@ -157,7 +157,7 @@ class Runtime:
             self._ingest.store(name, message, received_ns)
 
     def set_instruction(self, text: str) -> list[str]:
-        """Sets the text of the task from the next inference on; goal images stay.
+        """Sets the text of the task from the next inference on, '' takes it away; goals stay.
 
         Returns:
             Messages for the user on what the policy will see as missing.
@@ -165,8 +165,9 @@ class Runtime:
         Raises:
             TaskError: the text cannot be used; the task stays as it was.
         """
-        check_instruction(text)
-        return self._change_task(lambda task: dataclasses.replace(task, text=text))
+        if text:
+            check_instruction(text)
+        return self._change_task(lambda task: dataclasses.replace(task, text=text or None))
 
     def set_goal(self, key: str, message: Any) -> list[str]:
         """Sets the goal image of an observation key. As `set_instruction`, but slow: it decodes.

@@ -59,7 +59,8 @@ class Inputs:
         """Hands a new instruction on. Raises TaskError when it cannot be used."""
         for note in self._runtime.set_instruction(text):
             self._node.get_logger().info(note)
-        self._node.get_logger().info(f"Instruction: '{_shortened(text)}'")
+        self._node.get_logger().info(
+            f"Instruction: '{_shortened(text)}'" if text else 'The instruction was taken away')
 
     def clear_task(self) -> None:
         """Takes the task away, and with it goals that were received but not decoded yet."""

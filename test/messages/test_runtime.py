@@ -240,12 +240,24 @@ def test_clearing_the_task_holds_at_once(rig):
     assert rig.work(10)[1].reason == NO_TASK
 
 
-@pytest.mark.parametrize('text', ['', '  \n'])
-def test_empty_instruction_is_refused_and_the_task_stays(rig, text):
+def test_instruction_of_spaces_is_refused_and_the_task_stays(rig):
     rig.runtime.set_instruction('pick up the cup')
     with pytest.raises(TaskError, match='must hold words'):
-        rig.runtime.set_instruction(text)
+        rig.runtime.set_instruction('  \n')
     assert rig.runtime.task.text == 'pick up the cup'
+
+
+def test_empty_instruction_takes_the_text_away_and_the_robot_holds(rig, messages):
+    rig.runtime.set_instruction('pick up the cup')
+    rig.look(0)
+    assert rig.work(0)[1].command is not None
+    rig.runtime.set_instruction('')
+    assert rig.work(10)[1].reason == NO_TASK
+    rig.runtime.set_instruction('pick up the cup')
+    rig.runtime.set_goal('image_wrist', messages.image(np.zeros((5, 9, 3), np.uint8)))
+    rig.runtime.set_instruction('')
+    assert rig.runtime.task.text is None
+    assert set(rig.runtime.task.goals) == {'image_wrist'}
 
 
 def test_goal_of_any_size_joins_the_text(rig, messages):
