@@ -14,6 +14,9 @@ from octo_ros.nodes.schema import ControllerParams
 from octo_ros.policy.policy import OctoPolicy
 from octo_ros.policy.types import Policy
 
+# MoveIt Servo stops the arm when no command came for 0.1 s; half of that leaves room for a loss.
+_SLOWEST_TWISTS_HZ = 20.0
+
 
 @dataclasses.dataclass(frozen=True)
 class Assembly:
@@ -54,6 +57,11 @@ def assemble(params: ControllerParams, policy: Policy | None, logger: RcutilsLog
     if params.instruction:
         for note in runtime.set_instruction(params.instruction):
             logger.info(note)
+    if (params.profile.command.type == 'twist'
+            and params.command_rate_hz < _SLOWEST_TWISTS_HZ):
+        logger.warning(
+            f"'command_rate_hz' should be {_SLOWEST_TWISTS_HZ:g} or more with twists, got "
+            f'{params.command_rate_hz:g}: MoveIt Servo stops when no twist came for 0.1 s')
     runtime.prepare(progress)
     messages = CommandMessages(message_class, params.profile, step_ns=params.loop.step_ns)
     return Assembly(params, policy, runtime, messages)
