@@ -52,7 +52,10 @@ class ControllerNode(LifecycleNode):
             policy: used instead of a checkpoint when given.
             **options: for `rclpy.node.Node`, such as `context` or `parameter_overrides`.
         """
-        super().__init__(NAME, automatically_declare_parameters_from_overrides=True, **options)
+        # Undeclared ones are allowed only so that `Settings` hears of them: it refuses them by
+        # name, where rclpy's own refusal leaves the name out.
+        super().__init__(NAME, automatically_declare_parameters_from_overrides=True,
+                         allow_undeclared_parameters=True, **options)
         self._given_policy = policy
         self._stopping = threading.Event()
         self._bridge = LoggingBridge(self.get_logger())

@@ -5,6 +5,10 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import TwistStamped
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.msg import ParameterType
+from rcl_interfaces.msg import ParameterValue
+from rcl_interfaces.srv import SetParameters
 from sensor_msgs.msg import Image
 from std_msgs.msg import Bool
 from std_msgs.msg import Float64MultiArray
@@ -114,10 +118,42 @@ def test_a_new_instruction_counts_within_one_policy_step(
     ros.wait_until(lambda: chunks, 'a chunk of the first task')
     publisher.publish(String(data='second'))
     ros.wait_until(lambda: policy.tasks[-1].text == 'second', 'the second task')
-    publisher.publish(String(data=''))  # refused: the task stays
+    publisher.publish(String(data='  '))  # refused: the task stays
     seen = len(chunks)
     ros.wait_until(lambda: len(chunks) > seen + 2, 'further chunks')
     assert policy.tasks[-1].text == 'second'
+
+
+def test_an_empty_instruction_stops_the_robot(ros, make_controller, make_camera) -> None:
+    controller = make_controller(instruction='go', **FAST).start()
+    twists = ros.collect(TwistStamped, TWIST)
+    make_camera('image_primary')
+    publisher = ros.publisher(String, 'instruction')
+    ros.wait_until(lambda: twists and any(twist_values(twists[-1])), 'motion')
+    publisher.publish(String(data=''))
+    ros.wait_until(lambda: not any(twist_values(twists[-1])), 'a zero twist')
+    assert 'no task' in controller.node._control.hold_reason
+    kind = type(controller.node.get_parameter('instruction'))
+    for text, moves in (('again', True), ('', False)):
+        [result] = controller.node.set_parameters([kind('instruction', value=text)])
+        assert result.successful
+        ros.wait_until(lambda: any(twist_values(twists[-1])) == moves, f'moving: {moves}')
+
+
+def test_a_misspelt_parameter_at_run_time_is_refused_by_name(ros, make_controller) -> None:
+    make_controller(**FAST).start()
+    value = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value='go')
+    response = ros.call(
+        SetParameters, '/octo_controller/set_parameters',
+        parameters=[ParameterMessage(name='instuction', value=value)])
+    assert not response.results[0].successful
+    assert "unknown parameter 'instuction' (did you mean 'instruction'" in response.results[
+        0].reason
+
+
+def test_a_slow_twist_is_warned_of_when_configuring(make_controller, capfd) -> None:
+    make_controller(command_rate_hz=10.0, **FAST).start()
+    assert 'MoveIt Servo' in capfd.readouterr().err
 
 
 def test_the_instruction_is_a_parameter_that_can_be_changed(
