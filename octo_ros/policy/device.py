@@ -9,7 +9,8 @@ import jax
 from jax.experimental.compilation_cache import compilation_cache as jax_cache
 
 _LOGGER = logging.getLogger('octo_ros.policy.device')
-CACHE_OFF = 'off'
+# Not 'off': YAML reads that as false, and so does the command line of ROS.
+NO_CACHE = 'none'
 
 
 def set_up(*, gpu_memory_fraction: float = 0.0, compilation_cache: str = '') -> None:
@@ -17,7 +18,7 @@ def set_up(*, gpu_memory_fraction: float = 0.0, compilation_cache: str = '') -> 
 
     Args:
         gpu_memory_fraction: part of a GPU's memory to reserve at start; 0 takes memory as needed.
-        compilation_cache: folder for compiled programs, '' for the default one, 'off' for none.
+        compilation_cache: folder for compiled programs, '' for the default one, 'none' for none.
     """
     # XLA reads these when it first opens the device; what the user has set stays.
     os.environ.setdefault(
@@ -25,7 +26,7 @@ def set_up(*, gpu_memory_fraction: float = 0.0, compilation_cache: str = '') -> 
     if gpu_memory_fraction:
         os.environ.setdefault('XLA_PYTHON_CLIENT_MEM_FRACTION', str(gpu_memory_fraction))
     _open_device()
-    if compilation_cache != CACHE_OFF:
+    if compilation_cache != NO_CACHE:
         keep_programs(pathlib.Path(compilation_cache or default_cache()))
 
 
@@ -49,7 +50,7 @@ def keep_programs(folder: pathlib.Path) -> bool:
     if not writable:
         _LOGGER.warning(
             'Compiled programs cannot be kept in %s: it must be a folder that can be written; '
-            "set 'compilation_cache' to one, or to '%s'.", folder, CACHE_OFF)
+            "set 'compilation_cache' to one, or to '%s'.", folder, NO_CACHE)
         return False
     jax.config.update('jax_compilation_cache_dir', str(folder))
     # JAX decides once whether it has a cache; programs may have been compiled before this.

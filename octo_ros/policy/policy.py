@@ -57,7 +57,7 @@ class PolicyParams:
         'each side that is kept; KEY=1 for no crop.')
     compilation_cache: str = param(
         '', "Folder for compiled programs; empty: octo_ros/compilation in the user's cache; "
-        "'off': none.")
+        "'none': compile at every start.")
     gpu_memory_fraction: float = param(
         0.0, "Part of a GPU's memory to reserve at start; 0: take what is needed.", ge=0.0, le=1.0)
 

@@ -29,7 +29,7 @@ GOAL = np.full((40, 60, 3), 90, np.uint8)
 def policy() -> OctoPolicy:
     """The shipped checkpoint, prepared for both of its cameras."""
     made = OctoPolicy.load(PolicyParams(
-        checkpoint=str(assets.shipped_checkpoint()), compilation_cache='off'))
+        checkpoint=str(assets.shipped_checkpoint()), compilation_cache='none'))
     made.prepare(KEYS, window=made.spec.window)
     return made
 
@@ -181,7 +181,7 @@ def test_a_checkpoint_must_be_named() -> None:
 
 def test_a_policy_that_is_dropped_leaves_the_device(golden: pathlib.Path) -> None:
     policy = OctoPolicy.load(PolicyParams(
-        checkpoint=str(golden / 'tiny_three_cam_mse/ckpt'), compilation_cache='off',
+        checkpoint=str(golden / 'tiny_three_cam_mse/ckpt'), compilation_cache='none',
         statistics_key='bridge_dataset'))
     policy.prepare(tuple(policy.spec.image_sizes), window=1)
     frame = Frame(0, {})
@@ -198,7 +198,7 @@ def proprio_policy(golden: pathlib.Path) -> OctoPolicy:
     """A policy that takes proprio, without a language model to run."""
     made = OctoPolicy.load(PolicyParams(
         checkpoint=str(golden / 'tiny_proprio_l1/ckpt'), statistics_key='bridge_dataset',
-        compilation_cache='off'))
+        compilation_cache='none'))
     made.prepare(['image_primary'], window=1, proprio=True)
     return made
 
@@ -238,7 +238,7 @@ def test_a_proprio_vector_that_cannot_be_used_is_refused(
 
 def test_text_is_refused_by_a_checkpoint_without_language(golden: pathlib.Path) -> None:
     policy = OctoPolicy.load(PolicyParams(
-        checkpoint=str(golden / 'tiny_three_cam_mse/ckpt'), compilation_cache='off',
+        checkpoint=str(golden / 'tiny_three_cam_mse/ckpt'), compilation_cache='none',
         statistics_key='bridge_dataset'))
     with pytest.raises(TaskError, match='takes no instruction'):
         policy.check_task(Task(TEXT))
@@ -248,7 +248,7 @@ def test_text_is_refused_by_a_checkpoint_without_language(golden: pathlib.Path) 
 
 def test_images_that_are_stacked_must_be_mapped_together(golden: pathlib.Path) -> None:
     policy = OctoPolicy.load(PolicyParams(
-        checkpoint=str(golden / 'tiny_film/ckpt'), compilation_cache='off'))
+        checkpoint=str(golden / 'tiny_film/ckpt'), compilation_cache='none'))
     first, second = policy.spec.image_sizes
     with pytest.raises(ParameterError, match=f"'{first}' must be mapped together with {second}"):
         policy.prepare([first], window=1)
