@@ -31,6 +31,9 @@ class ModelParams:
         'keep', "Action head: the checkpoint's, or a fresh one.",
         one_of=('keep', *_HEAD_CLASSES))
     proprio: bool = param(False, 'Give the proprio vector to the policy, too.')
+    proprio_bins: int = param(
+        256, 'Bins of a proprio number, as in the reference; 0: the number itself, which needs '
+        'less data.', ge=0, le=4096)
 
 
 def adapt_config(config: Mapping[str, Any], params: ModelParams, *, image_keys: Sequence[str],
@@ -49,7 +52,7 @@ def adapt_config(config: Mapping[str, Any], params: ModelParams, *, image_keys: 
     result = copy.deepcopy(dict(config))
     model = result['model']
     model['observation_tokenizers'] = _observation_tokenizers(
-        model['observation_tokenizers'], image_keys, proprio=params.proprio)
+        model['observation_tokenizers'], image_keys, params)
     head = model['heads']['action']
     if params.head != 'keep':
         head = {'module': _HEADS, 'name': _HEAD_CLASSES[params.head], 'args': [], 'kwargs': {
@@ -126,8 +129,9 @@ def finetunes_language(config: Mapping[str, Any]) -> bool:
                for spec in config['model']['task_tokenizers'].values())
 
 
-def _observation_tokenizers(tokenizers: Mapping[str, Any], image_keys: Sequence[str], *,
-                            proprio: bool) -> dict[str, Any]:
+def _observation_tokenizers(tokenizers: Mapping[str, Any], image_keys: Sequence[str],
+                            params: ModelParams) -> dict[str, Any]:
+    proprio = params.proprio
     kept = {name: spec for name, spec in tokenizers.items()
             if _wanted(spec, image_keys, proprio=proprio)}
     cameras = [spec for spec in tokenizers.values() if spec['name'] == 'ImageTokenizer']
@@ -145,8 +149,9 @@ def _observation_tokenizers(tokenizers: Mapping[str, Any], image_keys: Sequence[
     if proprio and not any(spec['name'] == 'LowdimObsTokenizer' for spec in kept.values()):
         kept[PROPRIO] = {
             'module': _TOKENIZERS, 'name': 'LowdimObsTokenizer', 'args': [], 'kwargs': {
-                'obs_keys': [PROPRIO], 'n_bins': 256, 'bin_type': 'normal', 'low': -2.0,
-                'high': 2.0, 'discretize': True}}
+                'obs_keys': [PROPRIO], 'n_bins': params.proprio_bins or 256,
+                'bin_type': 'normal', 'low': -2.0, 'high': 2.0,
+                'discretize': params.proprio_bins > 0}}
     return kept
 
 

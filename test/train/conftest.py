@@ -1,6 +1,4 @@
-"""A robot world small enough to learn in seconds: the action is where the bright square is."""
-
-import socket
+"""A robot world small enough to learn in seconds: the action is where the bright bar is."""
 
 import jax
 import numpy as np
@@ -13,27 +11,29 @@ from octo_ros.train.params import TrainParams
 from octo_ros.train.scratch import ScratchParams
 from octo_ros.train.scratch import scratch_model
 
-SIZES = {'image_primary': (16, 16)}
+SIZES = {'image_primary': (32, 32)}
 SCRATCH = ScratchParams(
-    token_size=32, layers=1, heads=2, mlp_dim=32, stem_features=(32, 32, 32, 32), head_dim=32,
+    token_size=32, layers=1, heads=2, mlp_dim=32, stem_features=(32, 32, 64, 128), head_dim=32,
     head_blocks=1, language_dim=16, language_layers=1, action_horizon=2)
 COLOURS = ('red', 'green', 'blue')
 
 
 def make_episode(number, length=6):
-    """Returns an episode in which one colour channel tells the action, by the instruction."""
+    """Returns an episode whose actions tell the column of a bar and the colour asked for."""
     rng = np.random.default_rng(number)
-    levels = rng.random((length, 3))
-    frames = np.repeat(np.repeat(levels[:, None, None] * 255, 16, 1), 16, 2).astype(np.uint8)
+    places = rng.integers(0, 25, length)
+    columns = np.arange(32)
+    bars = (columns >= places[:, None]) & (columns < places[:, None] + 8)
+    frames = np.broadcast_to(bars[:, None, :, None] * np.uint8(255), (length, 32, 32, 3))
     colour = number % 3
-    actions = np.stack([levels[:, colour] - 0.5, np.full(length, 0.1 * colour)], axis=1)
+    actions = np.stack([places / 25 - 0.5, np.full(length, 0.1 * colour)], axis=1)
     return Episode(
-        name=f'episode_{number}', images={'image_primary': frames}, actions=actions,
+        name=f'episode_{number}', images={'image_primary': np.array(frames)}, actions=actions,
         instructions=(f'follow {COLOURS[colour]}', f'go for the {COLOURS[colour]} light'),
-        proprio=levels[:, :2].astype(np.float32))
+        proprio=rng.random((length, 2)).astype(np.float32))
 
 
-def write_episodes(path, count=12):
+def write_episodes(path, count=24):
     """Returns a new set of such episodes."""
     with EpisodeWriter(path, SIZES) as writer:
         for number in range(count):
@@ -79,11 +79,3 @@ def episodes(tmp_path_factory):
 def base(episodes, tmp_path_factory):
     """Returns the model."""
     return make_base(episodes, tmp_path_factory.mktemp('vocabulary'))
-
-
-@pytest.fixture
-def unused_port():
-    """Returns a free TCP port of this machine."""
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
