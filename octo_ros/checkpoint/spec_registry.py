@@ -246,7 +246,7 @@ def _broken_rule(key: str, hint: Any, value: Any) -> str | None:
         return None
     if isinstance(value, bool) is not (bool in kinds) or not isinstance(value, tuple(kinds)):
         return ' or '.join(kind.__name__ for kind in kinds)
-    if kinds == [int] and value < 1:
+    if isinstance(value, int) and kinds == [int] and value < 1:
         return 'at least 1'
     choices = _CHOICES.get(key)
     return None if choices is None or value in choices else f'one of {", ".join(choices)}'

@@ -137,7 +137,7 @@ def test_an_empty_instruction_stops_the_robot(ros, make_controller, make_camera)
     for text, moves in (('again', True), ('', False)):
         [result] = controller.node.set_parameters([kind('instruction', value=text)])
         assert result.successful
-        ros.wait_until(lambda: any(twist_values(twists[-1])) == moves, f'moving: {moves}')
+        ros.wait_until(lambda moves=moves: any(twist_values(twists[-1])) == moves, f'{moves}')
 
 
 def test_a_misspelt_parameter_at_run_time_is_refused_by_name(ros, make_controller) -> None:
