@@ -233,6 +233,7 @@ class ControllerNode(LifecycleNode):
     def _statuses(self) -> list[DiagnosticStatus]:
         if self._assembly is None or self._control is None or self._inputs is None:
             return [diagnostics.status(NAME, DiagnosticStatus.STALE, 'not configured', [])]
+        self._inputs.warn_of_strays()
         return diagnostics.statuses(self, self._assembly, self._control, self._inputs.topics)
 
 

@@ -12,6 +12,7 @@ from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 
 from octo_ros.errors import OctoError
+from octo_ros.errors import closest
 from octo_ros.messages.runtime import Runtime
 from octo_ros.nodes.latched import LatchedSubscription
 from octo_ros.nodes.worker import Worker
@@ -35,12 +36,29 @@ class Goals:
         self._node = node
         self._runtime = runtime
         self._bad: set[str] = set()
+        self._strays: set[str] = set()
         self._lock = threading.Lock()
         self._pending: dict[str, Any] = {}
         self._worker: Worker[str] = Worker(self._take_all, self._on_error, name='octo-goals')
         self._subscriptions = [
             LatchedSubscription(node, image_type, f'goal/{key}', self._keeping(key), group)
             for key in runtime.spec.goal_keys]
+
+    def warn_of_strays(self) -> None:
+        """Warns once of each publisher of a goal that nobody listens to; call it now and then."""
+        known = self._runtime.spec.goal_keys
+        prefix = self._node.resolve_topic_name('goal') + '/'
+        for topic, _ in self._node.get_topic_names_and_types():
+            key = topic.removeprefix(prefix)
+            # Below a known key are the other transports of the same publisher.
+            if (key == topic or key.partition('/')[0] in known or topic in self._strays
+                    or self._node.count_subscribers(topic)
+                    or not self._node.count_publishers(topic)):
+                continue
+            self._strays.add(topic)
+            self._node.get_logger().warning(
+                f"Nobody listens to {topic}: a goal must be for one of "
+                f"{', '.join(known) or 'no key'}, got '{key}'{closest(key, known)}")
 
     def forget(self) -> None:
         """Drops what was received but not decoded yet."""

@@ -62,6 +62,10 @@ class Inputs:
         self._node.get_logger().info(
             f"Instruction: '{_shortened(text)}'" if text else 'The instruction was taken away')
 
+    def warn_of_strays(self) -> None:
+        """Warns once of each publisher of a goal for a key that there is not."""
+        self._goals.warn_of_strays()
+
     def clear_task(self) -> None:
         """Takes the task away, and with it goals that were received but not decoded yet."""
         self._goals.forget()

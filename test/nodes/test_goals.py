@@ -128,3 +128,15 @@ def test_a_goal_is_captured_while_other_services_answer(ros, goals, runtime, dec
     ros.wait_until(answer.done, 'the answer')
     assert answer.result().success
     assert 'image_primary' in runtime.task.goals
+
+
+def test_a_goal_for_an_unknown_key_is_warned_of_once(ros, goals, capfd) -> None:
+    ros.publisher(Image, 'goal/image_primry', subscribers=0)
+    ros.publisher(Image, 'goal/image_primary/compressed', subscribers=0)
+    ros.wait_until(lambda: ros.node.count_publishers('goal/image_primary/compressed'), 'discovery')
+    ros.wait_until(lambda: ros.node.count_publishers('goal/image_primry'), 'discovery')
+    goals.warn_of_strays()
+    goals.warn_of_strays()
+    said = capfd.readouterr().err
+    assert said.count('Nobody listens') == 1
+    assert "got 'image_primry' (did you mean 'image_primary'?)" in said
