@@ -74,6 +74,8 @@ def draw_curves(values: Mapping[str, Mapping[int, float]], file: Path) -> None:
     from matplotlib.figure import Figure  # imported late: takes a second
 
     names = sorted(values)
+    if not names:  # a run shorter than its first report
+        return
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
     figure = Figure(figsize=(4.2 * columns, 2.6 * rows), layout='constrained')
