@@ -25,9 +25,12 @@ def read_orbax(folder: Path) -> dict[str, Any]:
         CheckpointError: Orbax cannot read the folder.
     """
     import orbax.checkpoint as ocp
+
+    from octo_ros.checkpoint.orbax_reading import tree_checkpointer
+
     folder = folder.resolve()
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    with ocp.PyTreeCheckpointer() as checkpointer:
+    with tree_checkpointer() as checkpointer:
         try:
             saved = checkpointer.metadata(folder).item_metadata
             if saved is None:
