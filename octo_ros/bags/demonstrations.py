@@ -21,6 +21,10 @@ from octo_ros.bags.episodes import action_stamp_ns
 from octo_ros.bags.episodes import decode_action
 from octo_ros.bags.reader import BagReader
 from octo_ros.data.episode import Episode
+from octo_ros.data.findings import Demonstration
+from octo_ros.data.findings import Finding
+from octo_ros.data.findings import longest
+from octo_ros.data.findings import stretches
 from octo_ros.errors import BagError
 from octo_ros.errors import ObservationError
 from octo_ros.messages.conversions import decode_image
@@ -47,40 +51,6 @@ class SamplingParams:
         0.2, 'By which part of a step the typical interval of actions may differ from it.',
         gt=0.0, lt=1.0)
     shortest: int = param(3, 'Least number of steps of an episode.', ge=1)
-
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """A fault of a recording.
-
-    Attributes:
-        bag: path of the recording.
-        kind: `gap`, `rate`, `missing`, `nan`, `stamps`, `image`, `damage` or `instruction`.
-        topic: where it was found; empty for the whole recording.
-        time_s: since the first action [s]; None when it has no one place.
-        text: what is wrong, in words.
-        count: how many times, when it is told once for several.
-    """
-
-    bag: str
-    kind: str
-    topic: str
-    time_s: float | None
-    text: str
-    count: int = 1
-
-
-@dataclasses.dataclass(frozen=True)
-class Demonstration:
-    """A recording as an episode.
-
-    Attributes:
-        episode: what can be trained with after mending; None when nothing is left.
-        findings: its faults; empty for a sound recording.
-    """
-
-    episode: Episode | None
-    findings: tuple[Finding, ...]
 
 
 class _Stream:
@@ -163,7 +133,7 @@ class _Sampler:
         span = int(actions.stamps[-1]) - self._start_ns
         times = self._start_ns + step_ns * np.arange(round(span / step_ns) + 1)
         values, good = self._actions(actions, times, step_ns)
-        keep = _longest(good)
+        keep = longest(good)
         if keep.stop - keep.start < self._params.shortest:
             self._note('gap', actions.topic, None,
                        f'only {keep.stop - keep.start} steps in a row have an action')
@@ -275,7 +245,7 @@ class _Sampler:
     def _note_steps(self, kind: str, topic: str, times: Int[np.ndarray, 't'], hit: np.ndarray,
                     text: str) -> None:
         """Notes each stretch of steps once."""
-        for stretch in _stretches(hit):
+        for stretch in stretches(hit):
             count = stretch.stop - stretch.start
             self._note(kind, topic, self._time(times[stretch.start]),
                        f'{text}, for {count} step{"s" if count > 1 else ""}', count)
@@ -300,12 +270,3 @@ def _facts(stream: _Stream) -> dict[str, Any]:
         if isinstance(found, dict):
             return found
     return {}
-
-
-def _stretches(hit: np.ndarray) -> list[slice]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], hit, [False]]).astype(int)))
-    return [slice(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
-
-
-def _longest(good: np.ndarray) -> slice:
-    return max(_stretches(good), key=lambda part: part.stop - part.start, default=slice(0, 0))

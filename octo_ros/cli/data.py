@@ -12,9 +12,9 @@ from octo_ros.errors import BagError
 from octo_ros.errors import ParameterError
 
 if TYPE_CHECKING:
-    from octo_ros.bags.demonstrations import Demonstration
-    from octo_ros.bags.demonstrations import Finding
     from octo_ros.bags.episodes import TopicMap
+    from octo_ros.data.findings import Demonstration
+    from octo_ros.data.findings import Finding
     from octo_ros.data.store import EpisodeSet
 
 FAILED = 1
@@ -151,7 +151,7 @@ def report(findings: Sequence['Finding']) -> None:
     table = Table('recording', 'time [s]', 'topic', 'fault', 'what', title='Faults')
     for item in findings[:_MOST_LINES]:
         time_s = '' if item.time_s is None else f'{item.time_s:.2f}'
-        table.add_row(Path(item.bag).name, time_s, item.topic, item.kind, item.text)
+        table.add_row(Path(item.source).name, time_s, item.topic, item.kind, item.text)
     Console(width=160).print(table)
     if len(findings) > _MOST_LINES:
         print(f'… and {len(findings) - _MOST_LINES} more')
