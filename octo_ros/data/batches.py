@@ -13,7 +13,6 @@ import numpy as np
 from octo_ros.array_typing import Float
 from octo_ros.array_typing import Int
 from octo_ros.data.instructions import InstructionTable
-from octo_ros.data.statistics import normalize
 from octo_ros.data.store import EpisodeSet
 from octo_ros.data.tasks import TaskParams
 from octo_ros.data.tasks import Tasks
@@ -21,6 +20,7 @@ from octo_ros.data.tasks import draw_tasks
 from octo_ros.data.windows import make_windows
 from octo_ros.data.windows import task_completed
 from octo_ros.errors import DataError
+from octo_ros.policy.normalization import normalize
 
 _SHUFFLE_STREAM = 0
 _TASK_STREAM = 1

@@ -1,10 +1,5 @@
-"""Statistics of actions and proprio, and the normalisation that training applies with them.
+"""Statistics of actions and proprio; `policy.normalization` applies them."""
 
-`policy.normalization` is the way back. The two differ in one detail that Octo's weights were
-trained with: training divides by the deviation plus a small number, the way back has none.
-"""
-
-from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,11 +8,7 @@ import numpy as np
 from octo_ros.array_typing import Bool
 from octo_ros.array_typing import Float
 from octo_ros.errors import DataError
-from octo_ros.errors import ParameterError
-from octo_ros.errors import closest
-from octo_ros.policy.normalization import NORMALIZATION_TYPES
 
-_EPSILON = 1e-8
 _LOW = 1
 _HIGH = 99
 
@@ -73,35 +64,3 @@ def gripper_mask(dimensions: int, grippers: Sequence[int]) -> Bool[np.ndarray, '
     mask = np.ones(dimensions, bool)
     mask[list(grippers)] = False
     return mask
-
-
-def normalize(
-    values: Float[np.ndarray, '*s d'], statistics: Mapping[str, Any], kind: str = 'normal'
-) -> Float[np.ndarray, '*s d']:
-    """Normalises values for training.
-
-    Args:
-        values: actions or proprio in the robot's units.
-        statistics: their entry, see `summarize`.
-        kind: 'normal' (zero mean, unit deviation) or 'bounds' (p01..p99 becomes -1..1, clipped).
-
-    Raises:
-        ParameterError: the kind is unknown.
-        DataError: the number of dimensions differs from the statistics'.
-    """
-    if kind not in NORMALIZATION_TYPES:
-        raise ParameterError(
-            f"'normalization_type' must be one of {', '.join(NORMALIZATION_TYPES)}, got "
-            f"'{kind}'{closest(kind, NORMALIZATION_TYPES)}")
-    first, second = ('mean', 'std') if kind == 'normal' else ('p01', 'p99')
-    low, high = (np.asarray(statistics[name], np.float64) for name in (first, second))
-    if values.shape[-1] != len(low):
-        raise DataError(
-            f'values must have {len(low)} dimensions as their statistics, got '
-            f'{values.shape[-1]}; use the statistics of this data set')
-    if kind == 'normal':
-        result = (values - low) / (high + _EPSILON)
-    else:
-        result = np.clip(2 * (values - low) / (high - low + _EPSILON) - 1, -1, 1)
-    mask = np.asarray(statistics.get('mask', np.ones(len(low), bool)), bool)
-    return np.where(mask, result, values).astype(np.float32)

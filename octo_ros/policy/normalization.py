@@ -81,6 +81,7 @@ def unnormalize_actions(
         ParameterError: see `action_size`; or the statistics have more dimensions than the actions.
     """
     first, second, mask = _checked(statistics, kind)
+    first, second = first.astype(np.float32), second.astype(np.float32)
     if len(mask) > actions.shape[-1]:
         raise ParameterError(
             f'The action statistics must have at most the {actions.shape[-1]} dimensions of the '
@@ -94,29 +95,36 @@ def unnormalize_actions(
     return where(mask, real, actions)
 
 
-def normalize_proprio(
-    proprio: Float[np.ndarray, '*s p'], statistics: Mapping[str, Any], kind: str = 'normal'
-) -> Float[np.ndarray, '*s p']:
-    """Normalises a proprio vector as training did, where masked.
+def normalize(
+    values: Float[np.ndarray, '*s d'], statistics: Mapping[str, Any], kind: str = 'normal'
+) -> Float[np.ndarray, '*s d']:
+    """Normalises actions or proprio for the model, in training and at run time, where masked.
+
+    This is not to the letter the way back of `unnormalize_actions`: as in Octo's training, a
+    small number is added to what is divided by.
 
     Args:
-        proprio: raw values.
-        statistics: the `proprio` entry of a dataset.
+        values: in the robot's units.
+        statistics: their entry, `action` or `proprio`, of a dataset.
         kind: 'normal', (x - mean) / (std + 1e-8), or 'bounds', p01..p99 to -1..1 and clipped.
+
+    Returns:
+        Normalised values, float32.
 
     Raises:
         ParameterError: the lengths differ, or the statistics lack what it takes.
     """
     first, second, mask = _checked(statistics, kind)
-    if proprio.shape[-1] != len(mask):
+    if values.shape[-1] != len(mask):
         raise ParameterError(
-            f'The proprio vector must have {len(mask)} numbers, as its statistics, got '
-            f'{proprio.shape[-1]}; correct the list of joint names')
+            f'Actions or proprio must have {len(mask)} numbers, as their statistics, got '
+            f'{values.shape[-1]}; correct the list of joint names, or take the statistics of this '
+            'robot')
     if kind == 'normal':
-        normalized = (proprio - first) / (second + _EPSILON)
+        normalized = (values - first) / (second + _EPSILON)
     else:
-        normalized = np.clip(2 * (proprio - first) / (second - first + _EPSILON) - 1, -1, 1)
-    return np.where(mask, normalized, proprio)
+        normalized = np.clip(2 * (values - first) / (second - first + _EPSILON) - 1, -1, 1)
+    return np.where(mask, normalized, values).astype(np.float32)
 
 
 def _is_dataset(entry: Any) -> bool:
@@ -130,7 +138,7 @@ def _checked(statistics: Mapping[str, Any], kind: str) -> tuple[np.ndarray, ...]
             f"'normalization_type' must be one of {', '.join(NORMALIZATION_TYPES)}, got "
             f"'{kind}'{closest(kind, NORMALIZATION_TYPES)}")
     names = ('mean', 'std') if kind == 'normal' else ('p01', 'p99')
-    first, second = (_entry(statistics, name).astype(np.float32) for name in names)
+    first, second = (_entry(statistics, name) for name in names)
     mask = np.asarray(statistics.get('mask', np.ones(len(first), bool)), bool)
     if not len(first) == len(second) == len(mask):
         raise ParameterError(

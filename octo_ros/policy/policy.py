@@ -19,7 +19,7 @@ from octo_ros.policy import device
 from octo_ros.policy import images
 from octo_ros.policy.engine import Engine
 from octo_ros.policy.engine import Variant
-from octo_ros.policy.normalization import normalize_proprio
+from octo_ros.policy.normalization import normalize
 from octo_ros.policy.normalization import select_statistics
 from octo_ros.policy.octo_model import OctoModel
 from octo_ros.policy.spec import describe
@@ -263,7 +263,7 @@ class OctoPolicy:
                 f'{stack.shape[-1]}; correct the list of joint names')
         if not np.isfinite(stack).all():
             raise ObservationError('A proprio vector must be finite, got NaN or infinity')
-        return normalize_proprio(
+        return normalize(
             stack, self._proprio_statistics or {}, self.params.normalization_type)
 
 

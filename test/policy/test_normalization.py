@@ -9,7 +9,7 @@ import pytest
 
 from octo_ros.errors import ParameterError
 from octo_ros.policy.normalization import action_size
-from octo_ros.policy.normalization import normalize_proprio
+from octo_ros.policy.normalization import normalize
 from octo_ros.policy.normalization import select_statistics
 from octo_ros.policy.normalization import unnormalize_actions
 
@@ -57,18 +57,18 @@ def test_unnormalised_actions_equal_the_reference(
 
 def test_proprio_is_normalised_as_in_training(golden: pathlib.Path) -> None:
     data = np.load(golden / 'misc/normalize_proprio.npz')
-    actual = normalize_proprio(data['raw'], {name: data[name] for name in ('mean', 'std', 'mask')})
+    actual = normalize(data['raw'], {name: data[name] for name in ('mean', 'std', 'mask')})
     np.testing.assert_allclose(actual, data['normalized'], atol=1e-6)
 
 
 def test_bounded_proprio_is_clipped() -> None:
-    actual = normalize_proprio(np.array([0.5, 9.0, 7.0]), STATISTICS, 'bounds')
+    actual = normalize(np.array([0.5, 9.0, 7.0]), STATISTICS, 'bounds')
     np.testing.assert_allclose(actual, [0.5, 1.0, 7.0])
 
 
 def test_a_proprio_vector_of_another_length_is_refused() -> None:
     with pytest.raises(ParameterError, match='must have 3 numbers'):
-        normalize_proprio(np.zeros(2), STATISTICS)
+        normalize(np.zeros(2), STATISTICS)
 
 
 @pytest.mark.parametrize('key', [None, '', 'anything'])
