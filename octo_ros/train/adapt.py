@@ -123,6 +123,14 @@ def augmentation_of(config: Mapping[str, Any], image_keys: Sequence[str]) -> dic
     return options
 
 
+def no_augmentation(image_keys: Sequence[str]) -> dict[str, Any]:
+    """Returns the options of cameras whose images are trained with as they are.
+
+    They are noted in the checkpoint, so that a policy does not crop what training did not crop.
+    """
+    return {key.removeprefix('image_'): {'augment_order': []} for key in image_keys}
+
+
 def finetunes_language(config: Mapping[str, Any]) -> bool:
     """Returns True when the language model is trained along."""
     return any(spec['kwargs'].get('finetune_encoder', False)

@@ -31,6 +31,7 @@ from octo_ros.train.adapt import adapt_config
 from octo_ros.train.adapt import augmentation_of
 from octo_ros.train.adapt import finetunes_language
 from octo_ros.train.adapt import horizon_of
+from octo_ros.train.adapt import no_augmentation
 from octo_ros.train.adapt import record_run
 from octo_ros.train.devices import Devices
 from octo_ros.train.evaluate import Evaluator
@@ -87,7 +88,8 @@ def plan_finetune(base: OctoModel, episodes: EpisodeSet, model_params: ModelPara
     config = adapt_config(base.config, model_params, image_keys=tuple(episodes.image_sizes),
                           action_dim=episodes.actions.shape[1])
     frozen = frozen_keys(params.mode, finetune_language=finetunes_language(config))
-    augmentation = augmentation_of(config, tuple(episodes.image_sizes))
+    keys = tuple(episodes.image_sizes)
+    augmentation = augmentation_of(config, keys) if params.augment else no_augmentation(keys)
     config = record_run(
         config, params, frozen, image_sizes=episodes.image_sizes, augmentation=augmentation,
         action_dim=episodes.actions.shape[1])
