@@ -48,9 +48,13 @@ SIM = [
     'mujoco>=3.8',
 ]
 
+# Training; pyarrow and av read and write LeRobot data sets, google-crc32c checks TFRecord files.
 TRAIN = [
+    'av>=14.2',
+    'google-crc32c>=1.5',
     'grain>=0.2.13',
     'optax>=0.2.4',
+    'pyarrow>=17.0',
     'tensorboardX>=2.6.5',
 ]
 
@@ -58,6 +62,7 @@ TEST = [
     'hypothesis>=6.100',
     'import-linter>=2.0',
     'mypy>=2.4,<2.5',
+    'protobuf>=4.22',
     'pytest>=8.0',
     'pytest-timeout>=2.3',
     'pytest-xdist>=3.5',
