@@ -11,9 +11,9 @@ from octo_ros.model.heads.base import masked_mean
 from octo_ros.model.heads.base import regression_loss
 from octo_ros.model.heads.continuous import ContinuousActionHead
 from octo_ros.model.heads.diffusion import DiffusionActionHead
-from octo_ros.model.heads.diffusion import cosine_betas
 from octo_ros.model.heads.discrete import DiscreteActionHead
 from octo_ros.model.heads.discrete import TokenPerDimActionHead
+from octo_ros.model.heads.noise import cosine_betas
 from octo_ros.model.heads.unet_ddpm import UNetDDPMActionHead
 from octo_ros.model.tokens import TokenGroup
 

@@ -6,16 +6,13 @@ The transformer runs once; only the small network runs in each denoising step.
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
-import numpy as np
 
 from octo_ros.array_typing import Array
 from octo_ros.array_typing import Bool
 from octo_ros.array_typing import Float
 from octo_ros.array_typing import Int
 from octo_ros.array_typing import PRNGKeyArray
-from octo_ros.errors import ParameterError
 from octo_ros.model.heads.base import Metrics
 from octo_ros.model.heads.base import Outputs
 from octo_ros.model.heads.base import last_step
@@ -23,21 +20,12 @@ from octo_ros.model.heads.base import loss_mask
 from octo_ros.model.heads.base import pool
 from octo_ros.model.heads.base import read_group
 from octo_ros.model.heads.base import regression_loss
+from octo_ros.model.heads.noise import add_noise
+from octo_ros.model.heads.noise import cosine_betas
+from octo_ros.model.heads.noise import draw_for_loss
+from octo_ros.model.heads.noise import noise_to_sample
 from octo_ros.model.heads.score_network import ScoreNetwork
 from octo_ros.model.transformer import MAPHead
-
-_SCHEDULE_OFFSET = np.float32(0.008)
-
-
-def cosine_betas(steps: int) -> Float[np.ndarray, 'k']:
-    """Returns the noise variances of the cosine schedule (arXiv:2102.09672, equation 17).
-
-    Computed in float32 throughout: the networks were trained with that rounding.
-    """
-    time = np.arange(steps + 1, dtype=np.float32) / np.float32(steps)
-    angle = (time + _SCHEDULE_OFFSET) / (1 + _SCHEDULE_OFFSET) * np.float32(np.pi / 2)
-    signal = np.cos(angle) ** 2
-    return np.clip(1 - signal[1:] / signal[:-1], 0, np.float32(0.999))
 
 
 class DiffusionActionHead(nn.Module):
@@ -122,12 +110,10 @@ class DiffusionActionHead(nn.Module):
         clean = jnp.clip(actions, -self.max_action, self.max_action)
         clean = clean.reshape(*actions.shape[:2], self.chunk_size)
         if time is None or noise is None:
-            time_key, noise_key = jax.random.split(self.make_rng('dropout'))
-            draws = (self.n_diffusion_samples, *clean.shape)
-            time = jax.random.randint(time_key, (*draws[:-1], 1), 0, self.diffusion_steps)
-            noise = jax.random.normal(noise_key, draws)
-        kept = self.alpha_hats[time]
-        noisy = jnp.sqrt(kept) * clean + jnp.sqrt(1 - kept) * noise
+            shape = (self.n_diffusion_samples, *clean.shape)
+            time, noise = draw_for_loss(
+                self.make_rng('dropout'), shape, (*shape[:-1], 1), self.diffusion_steps)
+        noisy = add_noise(clean, noise, self.alpha_hats[time])
         predicted = self(transformer_outputs, time, noisy, train=train)
         mask = loss_mask(timestep_pad_mask, action_pad_mask).reshape(clean.shape)
         return regression_loss(predicted, noise, jnp.broadcast_to(mask, noise.shape),
@@ -158,15 +144,7 @@ class DiffusionActionHead(nn.Module):
         del options
         embedding = self.embed(last_step(transformer_outputs, self.readout_key), train=train)
         shape = (*sample_shape, embedding.shape[0], 1, self.chunk_size)
-        if noise is not None:
-            initial, steps = (jnp.asarray(part)[..., -1:, :] for part in noise)
-        elif rng is not None:
-            initial_key, steps_key = jax.random.split(rng)
-            initial = jax.random.normal(initial_key, shape)
-            steps = jax.random.normal(steps_key, (self.diffusion_steps, *shape))
-        else:
-            raise ParameterError('rng must be a random key to sample actions, got None; give one, '
-                                 'or give noise')
+        initial, steps = noise_to_sample(rng, noise, shape, self.diffusion_steps, chunk_axes=1)
         actions, _, _ = self.denoise(embedding, initial, steps, embodiment_action_dim, train=train)
         actions = actions[..., 0, :]
         return actions.reshape(*actions.shape[:-1], self.action_horizon, self.action_dim)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from octo_ros.array_typing import Array
@@ -13,7 +12,6 @@ from octo_ros.array_typing import Float
 from octo_ros.array_typing import Int
 from octo_ros.array_typing import PRNGKeyArray
 from octo_ros.errors import CheckpointError
-from octo_ros.errors import ParameterError
 from octo_ros.model.heads.base import Metrics
 from octo_ros.model.heads.base import Outputs
 from octo_ros.model.heads.base import last_step
@@ -21,7 +19,10 @@ from octo_ros.model.heads.base import loss_mask
 from octo_ros.model.heads.base import pool
 from octo_ros.model.heads.base import read_group
 from octo_ros.model.heads.base import regression_loss
-from octo_ros.model.heads.diffusion import cosine_betas
+from octo_ros.model.heads.noise import add_noise
+from octo_ros.model.heads.noise import cosine_betas
+from octo_ros.model.heads.noise import draw_for_loss
+from octo_ros.model.heads.noise import noise_to_sample
 from octo_ros.model.transformer import MAPHead
 from octo_ros.model.unet import ConditionalUnet1D
 
@@ -117,11 +118,9 @@ class UNetDDPMActionHead(nn.Module):
         """
         clean = jnp.clip(actions, -self.max_action, self.max_action)
         if time is None or noise is None:
-            time_key, noise_key = jax.random.split(self.make_rng('dropout'))
-            time = jax.random.randint(time_key, (*clean.shape[:2], 1), 0, self.timesteps)
-            noise = jax.random.normal(noise_key, clean.shape)
-        kept = self.alpha_hats[time][..., None]
-        noisy = jnp.sqrt(kept) * clean + jnp.sqrt(1 - kept) * noise
+            time, noise = draw_for_loss(
+                self.make_rng('dropout'), clean.shape, (*clean.shape[:2], 1), self.timesteps)
+        noisy = add_noise(clean, noise, self.alpha_hats[time][..., None])
         predicted = self(transformer_outputs, time, noisy, train=train)
         mask = loss_mask(timestep_pad_mask, action_pad_mask)
         return regression_loss(predicted, noise, mask, 'mse', self.action_dim)
@@ -150,15 +149,7 @@ class UNetDDPMActionHead(nn.Module):
         del options
         embedding = self.embed(last_step(transformer_outputs, self.readout_key), train=train)
         shape = (*sample_shape, embedding.shape[0], 1, self.action_horizon, self.action_dim)
-        if noise is not None:
-            initial, steps = (jnp.asarray(part)[..., -1:, :, :] for part in noise)
-        elif rng is not None:
-            initial_key, steps_key = jax.random.split(rng)
-            initial = jax.random.normal(initial_key, shape)
-            steps = jax.random.normal(steps_key, (self.timesteps, *shape))
-        else:
-            raise ParameterError('rng must be a random key to sample actions, got None; give one, '
-                                 'or give noise')
+        initial, steps = noise_to_sample(rng, noise, shape, self.timesteps, chunk_axes=2)
         count = self.action_dim if embodiment_action_dim is None else embodiment_action_dim
         real = jnp.arange(self.action_dim) < count
 
