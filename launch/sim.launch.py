@@ -25,6 +25,7 @@ ARGUMENTS = {
     'clock': (bool, 'false', 'Publish /clock, for nodes with use_sim_time.'),
     'camera_rate_hz': (float, '10.0', 'Frames of each camera.'),
     'announce': (bool, 'false', "Publish the task in words on 'instruction'."),
+    'viewer': (bool, 'false', "Open a window of MuJoCo's viewer onto the scene."),
     'controller': (str, 'octo_controller', 'Node whose commands move the arm.'),
 }
 

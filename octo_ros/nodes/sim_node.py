@@ -76,6 +76,7 @@ class SimNode(Node):
         self._paused = given.paused
         world = World(given)
         self._world = world
+        self._viewer = world.sim.window() if given.viewer else None
         self._commands = SimCommands(self, given.controller, now_ns=self._time_ns,
                                      raw_joints=given.raw_space == 'joint')
         self._outputs = SimOutputs(self, clock=self._own_time, jpeg_quality=given.jpeg_quality)
@@ -92,6 +93,8 @@ class SimNode(Node):
             while not stopping.is_set():
                 (self._run_stepped if self._stepped else self._run_real_time)()
         finally:
+            if self._viewer is not None:
+                self._viewer.close()
             world.sim.close()
 
     def stop(self) -> None:
@@ -183,6 +186,8 @@ class SimNode(Node):
         seen = self._world.sim.observe(cameras)
         self._outputs.publish(seen, self._time_ns())
         self._outputs.publish_clock(self._now_ns)
+        if self._viewer is not None:
+            self._viewer.show()
 
     def _step_done(self) -> None:
         if self._world.step_done():

@@ -30,6 +30,7 @@ class SimParams:
         ge=0.1, le=50.0)
     jpeg_quality: int = param(95, 'Quality of the compressed images.', ge=1, le=100)
     announce: bool = param(False, 'Publish the instruction of the task on `instruction`.')
+    viewer: bool = param(False, "Open a window of MuJoCo's viewer onto the scene.")
     controller: str = param(
         'octo_controller', 'Node whose commands move the arm; relative names below the namespace.')
     raw_space: str = param(

@@ -23,6 +23,7 @@ from octo_ros.sim.randomization import sample_layout
 from octo_ros.sim.renderer import Renderer
 from octo_ros.sim.state import Observation
 from octo_ros.sim.state import SceneState
+from octo_ros.sim.viewer import Viewer
 
 SERVO_PERIOD_S = 0.02  # set points move at 50 Hz
 _MAX_OPENING = 2.0 * (viperx.FINGER_OPEN - viperx.FINGER_CLOSED)
@@ -110,6 +111,10 @@ class Simulator:
         # Camera and light poses follow the bodies only when they are computed.
         self._mujoco.mj_camlight(self._model, self._data)
         return self._renderer.render(self._data, camera, size)
+
+    def window(self) -> Viewer:
+        """Opens a window onto the scene; `show` brings it up to date. Raises ParameterError."""
+        return Viewer(self._model, self._data)
 
     def state(self) -> SceneState:
         """Returns the true state of the scene."""
