@@ -1,0 +1,53 @@
+"""Actions from what the robot did, as Octo relabelled BridgeData before training."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from octo_ros.array_typing import Float
+from octo_ros.errors import DataError
+
+_OPEN = 0.95
+_CLOSED = 0.05
+
+
+def reached_actions(
+    actions: Float[np.ndarray, 't ad'], states: Float[np.ndarray, 't p'],
+    grippers: Sequence[int], *, delta: bool,
+) -> Float[np.ndarray, 'u ad']:
+    """Returns actions whose motion is the state that was reached one step later.
+
+    The last step has no successor and falls away. Grippers keep their command, made binary
+    (`octo/data/oxe/oxe_standardization_transforms.py` of the reference implementation: the same
+    numbers for BridgeData, angles not wrapped there either).
+
+    Args:
+        actions: recorded actions.
+        states: proprio; it must begin with the quantities that the action moves, in its order.
+        grippers: which dimensions of the action are grippers.
+        delta: whether actions are changes per step, or targets.
+
+    Raises:
+        DataError: the state has too few numbers.
+    """
+    motion = [index for index in range(actions.shape[1]) if index not in grippers]
+    if motion and states.shape[1] <= max(motion):
+        raise DataError(f'the state must have the {max(motion) + 1} numbers that the action '
+                        f'moves, got {states.shape[1]}; leave the actions as recorded')
+    found = actions[:-1].copy()
+    found[:, motion] = states[1:, motion] - (states[:-1, motion] if delta else 0.0)
+    for index in grippers:
+        found[:, index] = binary_gripper(actions[:, index])[:-1]
+    return found
+
+
+def binary_gripper(values: Float[np.ndarray, 't']) -> Float[np.ndarray, 't']:
+    """Returns 1 for open and 0 for closed; on its way a gripper counts as what it gets to.
+
+    Where it never gets to either, the last value stays.
+    """
+    count = len(values)
+    between = (values >= _CLOSED) & (values <= _OPEN)
+    settled = np.where(between, count, np.arange(count))
+    following = np.minimum.accumulate(settled[::-1])[::-1]
+    return np.append(values > _OPEN, values[-1]).astype(values.dtype)[following]
