@@ -37,7 +37,8 @@ class Control:
         self._logger = logger
         self._lock = threading.Lock()
         self._active = False
-        self._worker: Worker[InferenceJob] | None = None
+        # One for all activations: an inference that outlasts its own must not meet the next.
+        self._worker: Worker[InferenceJob] = Worker(self._infer, self._on_worker_error)
         self._stop_until_s = 0.0
         self._moving = False
         self._log = StateLog(logger.info)
@@ -57,7 +58,6 @@ class Control:
         """Starts from a clean slate."""
         self._runtime.reset()
         self.latencies.clear()
-        self._worker = Worker(self._infer, self._on_worker_error)
         with self._lock:
             self._active = True
             self._reason = 'starting'
@@ -65,7 +65,18 @@ class Control:
             self._ticked_s = time.monotonic()
 
     def deactivate(self) -> None:
-        """Stops the robot, then the worker."""
+        """Stops the robot, then the inference."""
+        if self._end() and not self._worker.rest(_WORKER_TIMEOUT_S):
+            self._warn_of_inference()
+
+    def close(self) -> None:
+        """Deactivates, and ends the worker."""
+        was_active = self._end()
+        if not self._worker.stop(_WORKER_TIMEOUT_S if was_active else 0.1):
+            self._warn_of_inference()
+
+    def _end(self) -> bool:
+        """Stops the robot; returns whether it was active."""
         with self._lock:
             was_active, self._active = self._active, False
             # Only if it is ours to stop: to repeat an old target could move a robot that somebody
@@ -74,9 +85,10 @@ class Control:
                 self._publish_stop()
             self._moving = False
             self._reason = 'not active'
-        if self._worker is not None and not self._worker.stop(_WORKER_TIMEOUT_S):
-            self._logger.warning('An inference is still running; its result will be dropped')
-        self._worker = None
+            return was_active
+
+    def _warn_of_inference(self) -> None:
+        self._logger.warning('An inference is still running; its result will be dropped')
 
     def stop_now(self) -> None:
         """Publishes the stop behaviour without waiting for the timer."""
@@ -106,7 +118,7 @@ class Control:
                 self._hold(NO_CLOCK)
                 return
             job = self._runtime.poll(now_ns)
-            if job is not None and self._worker is not None:
+            if job is not None:
                 self._worker.submit(job)
             output = self._runtime.tick(now_ns, self._arming.hold_reason)
             reason = self._arming.hold_reason or output.reason

@@ -126,7 +126,9 @@ class ControllerNode(LifecycleNode):
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Publishes the stop behaviour and stops."""
-        self._halt()
+        self._stop_timers()
+        if self._control is not None:
+            self._control.deactivate()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -155,15 +157,15 @@ class ControllerNode(LifecycleNode):
         self._inputs = Inputs(self, assembly.runtime, transport=params.transport,
                               stream_qos=params.qos.streams)
 
-    def _halt(self) -> None:
+    def _stop_timers(self) -> None:
         for timer in self._clocked:
             self.destroy_timer(timer)
         self._clocked = []
-        if self._control is not None:
-            self._control.deactivate()
 
     def _tear_down(self) -> None:
-        self._halt()
+        self._stop_timers()
+        if self._control is not None:
+            self._control.close()
         for part in (self._inputs, self._outputs):
             if part is not None:
                 part.destroy()

@@ -78,3 +78,29 @@ def test_stop_says_when_the_job_in_hand_takes_too_long() -> None:
     assert not worker.stop(0.01)
     go_on.set()
     assert worker.stop(TIMEOUT_S)
+
+
+def test_after_a_rest_that_took_too_long_jobs_still_run_one_by_one() -> None:
+    started, go_on, done = threading.Event(), threading.Event(), threading.Event()
+    ran = []
+
+    def work(job: str) -> None:
+        ran.append(f'{job} begins')
+        if job == 'slow':
+            started.set()
+            go_on.wait(TIMEOUT_S)
+        ran.append(f'{job} ends')
+        if job == 'next':
+            done.set()
+
+    worker = Worker(work, lambda job, error: None)
+    worker.submit('slow')
+    assert started.wait(TIMEOUT_S)
+    worker.submit('dropped')
+    assert not worker.rest(0.01)
+    worker.submit('next')
+    go_on.set()
+    assert done.wait(TIMEOUT_S)
+    assert worker.rest(TIMEOUT_S)
+    assert worker.stop(TIMEOUT_S)
+    assert ran == ['slow begins', 'slow ends', 'next begins', 'next ends']
