@@ -1,17 +1,14 @@
 """Runs a node to its end: threads, signals, and an orderly goodbye.
 
 The main thread waits for the end and does the slow parts of a node's life; a second thread spins
-the executor. Signals are taken by Python, not by rclpy: rclpy's own handler shuts the context
-down at once, and then nothing could tell the robot to stop any more.
+the executor. Signals are taken here, not by rclpy: rclpy's own handler shuts the context down at
+once, and then nothing could tell the robot to stop any more.
 """
 
-import signal
 import sys
 import threading
 from collections.abc import Callable
 from collections.abc import Sequence
-from types import FrameType
-from typing import Any
 from typing import Protocol
 
 import rclpy
@@ -22,8 +19,11 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from octo_ros.errors import OctoError
+from octo_ros.nodes.signals import StopSignals
+from octo_ros.nodes.signals import end_now
 
 _FAILED = 1
+_CALLBACK_S = 3.0
 
 
 class Runnable(Protocol):
@@ -63,11 +63,12 @@ class Spinner:
                     f'A callback failed, the node goes on: {type(error).__name__}: {error}',
                     throttle_duration_sec=5.0)
 
-    def stop(self) -> None:
-        """Ends spinning."""
+    def stop(self) -> bool:
+        """Ends spinning; returns False when a callback does not come to its end."""
         self._stopped = True
-        self._executor.shutdown(timeout_sec=5.0)
-        self._thread.join(5.0)
+        self._executor.shutdown(timeout_sec=_CALLBACK_S)
+        self._thread.join(_CALLBACK_S)
+        return not self._thread.is_alive()
 
 
 def run(factory: Callable[[], Node], arguments: Sequence[str] | None = None, *,
@@ -85,35 +86,30 @@ def run(factory: Callable[[], Node], arguments: Sequence[str] | None = None, *,
     ending = done or threading.Event()
     rclpy.init(args=list(arguments) if arguments is not None else sys.argv,
                signal_handler_options=SignalHandlerOptions.NO)
-    previous = _take_signals(ending)
+    logger = rclpy.logging.get_logger('octo_ros')
     try:
-        return _run(factory, ending)
+        with StopSignals(ending, logger.warning) as signals:
+            return _run(factory, ending, signals)
     except OctoError as error:
-        rclpy.logging.get_logger('octo_ros').fatal(str(error))
+        logger.fatal(str(error))
         return _FAILED
     finally:
         rclpy.try_shutdown()
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
-def _run(factory: Callable[[], Node], ending: threading.Event) -> int:
+def _run(factory: Callable[[], Node], ending: threading.Event, signals: StopSignals) -> int:
     node = factory()
     spinner = Spinner(node)
     try:
         node.start(ending)  # type: ignore[attr-defined]
+        signals.started()
         while not ending.wait(1.0):
             pass
         return 0
     finally:
+        signals.started()
         node.stop()  # type: ignore[attr-defined]
-        spinner.stop()
+        if not spinner.stop():
+            node.get_logger().warning('A callback does not end: ends without it')
+            end_now()
         node.destroy_node()
-
-
-def _take_signals(ending: threading.Event) -> dict[int, Any]:
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        ending.set()
-
-    return {number: signal.signal(number, on_signal)
-            for number in (signal.SIGINT, signal.SIGTERM)}
