@@ -6,6 +6,7 @@ rows added up, and the last of their targets.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -185,9 +186,7 @@ class _Assembly:
         images, present = {}, {}
         for key, (feature, source) in raw.cameras.items():
             frames = source(rows, spec.image_sizes.get(key))
-            for trouble in frames.troubles:
-                self._note(trouble.kind, feature, None if trouble.row is None else
-                           trouble.row * raw.interval_s, trouble.text)
+            self._note_troubles(feature, rows, frames.troubles)
             there = np.array([image is not None for image in frames.images])
             if not there.any():
                 self._note('missing', feature, None, f'there is no frame for {key}')
@@ -203,6 +202,22 @@ class _Assembly:
             name=raw.name, images=images, actions=actions.astype(np.float32), instructions=texts,
             proprio=None if states is None else states[rows].astype(np.float32), present=present,
             step_s=step_s, success=raw.success, metadata=raw.metadata)
+
+    def _note_troubles(self, feature: str, rows: Int[np.ndarray, 'n'], troubles: list[Trouble]
+                       ) -> None:
+        """Notes frames with one fault that follow each other once."""
+        places = {int(row): place for place, row in enumerate(rows)}
+
+        def run(item: tuple[int, Trouble]) -> tuple[str, str, int | None]:
+            number, trouble = item
+            row = trouble.row
+            return trouble.kind, trouble.text, None if row is None else places[row] - number
+
+        for (kind, text, _), items in itertools.groupby(enumerate(troubles), run):
+            found = [trouble for _, trouble in items]
+            row, count = found[0].row, len(found)
+            self._note(kind, feature, None if row is None else row * self._raw.interval_s,
+                       text + (f', for {count} frames' if count > 1 else ''), count)
 
     def _note_rows(self, kind: str, topic: str, hit: Bool[np.ndarray, 't'], text: str) -> None:
         """Notes each stretch of rows once."""

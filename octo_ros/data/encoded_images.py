@@ -35,7 +35,7 @@ def decode_frames(pictures: Sequence[bytes | None], rows: Int[np.ndarray, 'n'],
         data = pictures[row]
         image = decode_picture(data)
         if image is None:
-            text = f'the picture cannot be decoded ({len(data)} bytes)' if data else 'no picture'
+            text = 'the picture cannot be decoded' if data else 'no picture'
             troubles.append(Trouble(int(row), 'image' if data else 'gap', text))
         else:
             size = size or (image.shape[0], image.shape[1])
