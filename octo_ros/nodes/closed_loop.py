@@ -9,9 +9,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -35,9 +32,15 @@ from std_srvs.srv import Trigger
 from octo_ros.errors import OctoError
 from octo_ros.errors import TaskError
 from octo_ros.nodes import isolation
+from octo_ros.nodes import processes
 from octo_ros.nodes import qos
 from octo_ros.nodes.controller_node import NAME as CONTROLLER
+from octo_ros.nodes.processes import node_command
 from octo_ros.nodes.sim_node import NAME as SIM
+from octo_ros.nodes.sim_setup import CAMERA
+from octo_ros.nodes.sim_setup import ROBOT
+from octo_ros.nodes.sim_setup import camera_remaps
+from octo_ros.nodes.sim_setup import proprio_remaps
 from octo_ros.sim import scene
 from octo_ros.sim.renderer import DEFAULT_SIZES
 from octo_ros.sim.rollout import MAX_STEPS
@@ -45,13 +48,10 @@ from octo_ros.sim.trials import GOAL_CONDITIONS
 from octo_ros.sim.trials import Outcome
 from octo_ros.sim.trials import Trial
 
-CAMERA = '/camera_{}/image_raw'
 _START_TIMEOUT_S = 300.0
 _CALL_TIMEOUT_S = 60.0
 _STEP_TIMEOUT_S = 20.0
-_END_TIMEOUT_S = 15.0
 _SPIN_S = 0.05
-_LOG_TAIL_LINES = 6
 _domains = threading.Lock()
 
 
@@ -72,7 +72,7 @@ class LoopOptions:
 
     checkpoint: str
     folder: Path
-    robot: str = 'viperx_sim'
+    robot: str = ROBOT
     real_time: bool = False
     max_steps: int = MAX_STEPS
     seed: int = 0
@@ -81,7 +81,11 @@ class LoopOptions:
 
 
 class ClosedLoop:
-    """Controller and simulator at work together; close it, or use it in a `with` statement."""
+    """Controller and simulator at work together; close it, or use it in a `with` statement.
+
+    Attributes:
+        domain_id: the ROS domain that all of it lives in.
+    """
 
     def __init__(self, options: LoopOptions, *, name: str = '',
                  watch: Callable[[bytes], Any] | None = None,
@@ -103,11 +107,13 @@ class ClosedLoop:
         options.folder.mkdir(parents=True, exist_ok=True)
         try:
             environment = self._join()
+            self._logs = {part: options.folder / f'{part}{name}.log'
+                          for part in ('controller', 'simulator')}
+            commands = {'controller': controller_command(options),
+                        'simulator': sim_command(options)}
             self._processes = {
-                part: self._ended.enter_context(_process(
-                    command, options.folder / f'{part}{name}.log', environment))
-                for part, command in (('controller', controller_command(options)),
-                                      ('simulator', sim_command(options)))}
+                part: self._ended.enter_context(processes.running(
+                    commands[part], log, environment)) for part, log in self._logs.items()}
             self._prepare(watch)
         except BaseException:
             self.close()
@@ -118,6 +124,11 @@ class ClosedLoop:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def node(self) -> Node:
+        """The session's own node; its callbacks run inside the session's calls."""
+        return self._node
 
     def close(self) -> None:
         """Ends both processes."""
@@ -131,6 +142,22 @@ class ClosedLoop:
             OctoError: a process ended or did not answer.
         """
         begin_s = time.perf_counter()
+        self.begin(trial)
+        result = self.finish(trial)
+        return Outcome(trial, result['success'], result['chosen'], result['steps'],
+                       time.perf_counter() - begin_s)
+
+    def begin(self, trial: Trial, *, first_told: str = '') -> None:
+        """Sets up the scene, says what to do, and lets the simulator go.
+
+        Args:
+            trial: what is to be done.
+            first_told: another instruction to begin with; `instruct` then tells the trial's.
+
+        Raises:
+            TaskError: there is no goal image to be had.
+            OctoError: a process ended or did not answer.
+        """
         self.pause(True)
         self.call(Trigger, f'{CONTROLLER}/clear_task')
         self.set_sim(seed=trial.seed, task=trial.task.name)
@@ -142,12 +169,18 @@ class ClosedLoop:
         elif trial.condition in GOAL_CONDITIONS:
             self._publish_black_goals()
         else:
-            self.instruct(trial.instruction)
+            self.instruct(first_told or trial.instruction)
         self.pause(False)
+
+    def finish(self, trial: Trial) -> dict[str, Any]:
+        """Waits until a trial is decided and halts the simulator; returns its result.
+
+        Raises:
+            OctoError: a process ended, or there was no result in time.
+        """
         result = self._wait_for_result(trial)
         self.pause(True)
-        return Outcome(trial, result['success'], result['chosen'], result['steps'],
-                       time.perf_counter() - begin_s)
+        return result
 
     def instruct(self, text: str) -> None:
         """Publishes an instruction."""
@@ -181,12 +214,14 @@ class ClosedLoop:
             for part, process in self._processes.items():
                 if process.poll() is not None:
                     raise OctoError(f'the {part} must run, it ended with exit code '
-                                    f'{process.returncode}; its last words:\n{self._tail(part)}')
+                                    f'{process.returncode}; its last words:\n'
+                                    f'{processes.last_words(self._logs[part])}')
             if self._stopping.is_set():
                 raise OctoError('the session must not be interrupted, it was told to stop')
             if time.monotonic() > deadline_s:
                 raise OctoError(f'{what} must come within {timeout_s:.0f} s, it did not; the '
-                                f"controller's last words:\n{self._tail('controller')}")
+                                f"controller's last words:\n"
+                                f"{processes.last_words(self._logs['controller'])}")
 
     def _join(self) -> dict[str, str]:
         """Takes part in a domain of its own; returns the environment for the processes."""
@@ -194,7 +229,8 @@ class ClosedLoop:
             environment = {**os.environ, **isolation.isolated(os.environ)}
             os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
             context = Context()
-            rclpy.init(context=context, domain_id=int(environment['ROS_DOMAIN_ID']))
+            self.domain_id = int(environment['ROS_DOMAIN_ID'])
+            rclpy.init(context=context, domain_id=self.domain_id)
             self._ended.callback(rclpy.try_shutdown, context=context)
             # Several sessions of one process would share the name's logger on /rosout.
             self._node = Node('octo_ros_eval', context=context, enable_rosout=False)
@@ -258,12 +294,6 @@ class ClosedLoop:
         self.spin_until(future.done, _CALL_TIMEOUT_S, f'the answer of {name}')
         return future.result()
 
-    def _tail(self, part: str) -> str:
-        logs = sorted(self._options.folder.glob(f'{part}*.log'),
-                      key=lambda file: file.stat().st_mtime)
-        lines = logs[-1].read_text(errors='replace').splitlines() if logs else []
-        return '\n'.join(lines[-_LOG_TAIL_LINES:])
-
 
 def controller_command(options: LoopOptions) -> list[str]:
     """Returns the command line of the controller: the same node that a robot runs."""
@@ -276,40 +306,14 @@ def controller_command(options: LoopOptions) -> list[str]:
         # behaviour, which the simulator would take for an answer.
         values |= {'command_rate_hz': 1000.0, 'loop.wait_for_inference': True,
                    'profile.command.stop': 'none'}
-    remaps = {f'image_{camera}': CAMERA.format(camera) for camera in scene.CAMERAS}
-    return _command('octo_ros.nodes.controller_node', values | dict(options.parameters), remaps)
+    proprio = proprio_remaps(options.checkpoint)
+    values['proprio'] = bool(proprio)
+    return node_command('octo_ros.nodes.controller_node', values | dict(options.parameters),
+                        camera_remaps() | proprio)
 
 
 def sim_command(options: LoopOptions) -> list[str]:
     """Returns the command line of the simulator."""
     values = {'mode': 'real_time' if options.real_time else 'stepped', 'clock': True,
               'paused': True, 'max_steps': options.max_steps}
-    return _command('octo_ros.nodes.sim_node', values | dict(options.scene), {})
-
-
-def _command(module: str, values: Mapping[str, Any], remaps: Mapping[str, str]) -> list[str]:
-    """Returns the command line of a node. JSON is YAML, with its strings quoted."""
-    words = [sys.executable, '-m', module, '--ros-args']
-    for name, value in values.items():
-        words += ['-p', f'{name}:={json.dumps(value)}']
-    for name, topic in remaps.items():
-        words += ['-r', f'{name}:={topic}']
-    return words
-
-
-@contextlib.contextmanager
-def _process(command: list[str], log: Path, environment: Mapping[str, str]) -> Any:
-    """Runs a process of its own group, so that Ctrl-C leaves it to us to end it in good order."""
-    with log.open('w') as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT,
-                                   env=dict(environment), start_new_session=True)
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
-            try:
-                process.wait(_END_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+    return node_command('octo_ros.nodes.sim_node', values | dict(options.scene), {})
