@@ -42,8 +42,9 @@ ROS_WHEELS = [
     'ros-trajectory-msgs==5.5.1',
 ]
 
-# The simulator, and the ViperX arm's meshes that it draws.
+# The simulator, the ViperX arm's meshes that it draws, and H.264 for its videos.
 SIM = [
+    'av>=14.0',
     'gym-aloha>=0.1.5',
     'mujoco>=3.8',
 ]

@@ -1,9 +1,12 @@
 """Videos of trials."""
 
 import numpy as np
+import pytest
 from PIL import Image
 from PIL import ImageSequence
 
+from octo_ros.errors import ParameterError
+from octo_ros.sim.video import can_write_mp4
 from octo_ros.sim.video import captioned
 from octo_ros.sim.video import side_by_side
 from octo_ros.sim.video import write_video
@@ -44,3 +47,24 @@ def test_a_written_video_is_read_back(tmp_path):
     assert np.abs(shown[-1][0].astype(int) - GREEN).max() < 12
     assert shown[0][1] == 400  # equal frames become one
     assert shown[-1][1] > 200  # the end stays longer
+
+
+@pytest.mark.skipif(not can_write_mp4(), reason='PyAV is not installed')
+def test_a_written_mp4_is_read_back_with_its_rate(tmp_path):
+    import av
+    path = tmp_path / 'video.mp4'
+    odd = [frame[:, :31] for frame in frames(RED, 5) + frames(GREEN, 5)]
+    write_video(path, odd, step_s=0.1)
+    with av.open(str(path)) as file:
+        stream = file.streams.video[0]
+        assert (stream.codec.name, float(stream.average_rate)) == ('h264', 10.0)
+        shown = [frame.to_ndarray(format='rgb24') for frame in file.decode(stream)]
+    assert len(shown) == 14  # the end stays longer
+    assert shown[0].shape == (32, 30, 3)
+    assert np.abs(shown[2].astype(int) - RED).max() < 30
+    assert np.abs(shown[-1].astype(int) - GREEN).max() < 30
+
+
+def test_a_video_of_unknown_kind_is_refused(tmp_path):
+    with pytest.raises(ParameterError, match=r"\.gif or \.mp4, got 'video\.avi'"):
+        write_video(tmp_path / 'video.avi', frames(RED, 1), step_s=0.1)
