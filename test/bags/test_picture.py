@@ -1,9 +1,12 @@
 """The picture of a run: that it is drawn for every kind of run."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
 
+from octo_ros.bags.picture import Part
 from octo_ros.bags.picture import Picture
 from octo_ros.bags.picture import draw
 
@@ -26,3 +29,22 @@ def test_picture_is_drawn(tmp_path, dimensions, frames, chunks, recorded):
     image = cv2.imread(str(path))
     assert image.shape[1] == 1320
     assert image.std() > 5
+
+
+@pytest.mark.parametrize('count', [1, 2, 3])
+def test_parts_have_captions_and_goal_images(tmp_path, count):
+    path = tmp_path / 'run.png'
+    goal = np.full((24, 32, 3), (10, 240, 20), np.uint8)
+    parts = [Part(index, index + 1.0, f'part {index}\ndone', index == 0, goal if index else None)
+             for index in range(count)]
+    draw(dataclasses.replace(_picture(7, 30, 6, False), parts=parts), path)
+    image = cv2.imread(str(path)).astype(int)
+    shown = (np.abs(image[60:300] - (20, 240, 10)).max(axis=2) < 8).sum()
+    assert (shown > 2000) == (count > 1)
+
+
+def test_a_part_without_frames_is_drawn(tmp_path):
+    picture = dataclasses.replace(
+        _picture(7, 0, 0, False), parts=[Part(0.0, 1.0, 'nothing came', False)])
+    draw(picture, tmp_path / 'run.png')
+    assert (tmp_path / 'run.png').is_file()
