@@ -13,11 +13,22 @@ from pathlib import Path
 from octo_ros.errors import OctoError
 
 _PACKAGE = Path(__file__).resolve().parent
+_CHECKPOINTS = _PACKAGE / 'assets' / 'checkpoints'
 
 
 def shipped_checkpoint() -> Path:
-    """Returns the folder of the small checkpoint that ships with the package."""
-    return _existing([_PACKAGE / 'assets' / 'checkpoints' / 'untrained'])
+    """Returns the folder of the small checkpoint with untrained weights, for checks and tests."""
+    return _existing([_CHECKPOINTS / 'untrained'])
+
+
+def shipped_policy() -> Path:
+    """Returns the checkpoint for the simulator: the trained one, else the untrained one."""
+    return _existing([_CHECKPOINTS / 'tabletop', _CHECKPOINTS / 'untrained'])
+
+
+def is_untrained(checkpoint: str | Path) -> bool:
+    """True for the shipped checkpoint whose weights are random."""
+    return Path(checkpoint) == _CHECKPOINTS / 'untrained'
 
 
 def shipped_recording() -> Path:

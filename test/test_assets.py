@@ -18,6 +18,13 @@ def test_data_of_the_package_is_there():
     assert (assets.shipped_recording() / 'metadata.yaml').is_file()
 
 
+def test_the_shipped_policy_is_the_trained_one_where_there_is_one():
+    policy = assets.shipped_policy()
+    assert (policy / 'config.json').is_file()
+    assert assets.is_untrained(assets.shipped_checkpoint())
+    assert assets.is_untrained(policy) == (not policy.with_name('tabletop').is_dir())
+
+
 def test_the_source_tree_comes_first():
     if not (ROOT / 'package.xml').is_file():
         pytest.skip('the package is installed, not in its source tree')

@@ -1,120 +1,167 @@
-"""`octo-ros demo`: the real controller on a shipped recording, over DDS, with a picture."""
+"""`octo-ros demo`: the policy at work in the simulator, over DDS, with a film and a picture."""
 
 import argparse
+import contextlib
 import os
+import signal
+import sys
+import threading
 import time
+from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
+from typing import Any
 
 from octo_ros.errors import OctoError
 from octo_ros.errors import ParameterError
+from octo_ros.errors import closest
 
 if TYPE_CHECKING:
-    from octo_ros.nodes.demo_session import DemoResult
+    from octo_ros.nodes.demo_live import Act
 
-INSTRUCTION = 'put the red block on the plate'
-CAMERAS = {'image_primary': '/camera_primary/image_raw/compressed',
-           'image_wrist': '/camera_wrist/image_raw/compressed'}
-ACTIONS = '/expert_action'
-ROBOT = 'widowx'
-UNTRAINED = ('The weights are untrained: the curves show that the parts work together, '
-             'not that the policy can do the task.')
+FIRST_SEED = 2_000_000  # far from those of `octo-ros record` and `octo-ros eval`
+BY_WORDS, BY_GOAL, FIRST, THEN = 'lift_red', 'lift_blue', 'reach_red', 'lift_green'
+CHANGE_AFTER_S = 1.0
+UNTRAINED = 'The weights are UNTRAINED: expect failure. The parts work together, that is all.'
+VIDEO_KINDS = ('mp4', 'gif')
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Adds the subcommand."""
     parser = subparsers.add_parser(
-        'demo', help='run the real controller on a shipped recording, over real DDS')
-    parser.add_argument('--checkpoint', help='folder or hf:// name (the shipped, untrained one)')
-    parser.add_argument('--instruction', default=INSTRUCTION, metavar='TEXT')
+        'demo', help='watch the policy drive the simulated robot, over real DDS',
+        description='Simulator and controller in processes of their own, in real time: a task in '
+        'words, one by goal images, and a change of the instruction in mid-run. Leaves a film and '
+        'a picture. Where this machine cannot draw, a recording is played instead.')
+    parser.add_argument('--checkpoint', help='folder or hf:// name (the shipped policy)')
+    parser.add_argument('--instruction', metavar='TEXT',
+                        help="one task only, in the simulator's words ('lift the red block')")
+    parser.add_argument('--seed', type=int, default=FIRST_SEED, metavar='N',
+                        help=f'of the first scene ({FIRST_SEED}); training used small ones')
+    parser.add_argument('--max-steps', type=int, default=40, metavar='N',
+                        help='policy steps after which a task has failed (40: 8 s)')
     parser.add_argument('--out', type=Path, default=Path('demo_out'), metavar='DIR',
-                        help='where picture and logs go (demo_out)')
+                        help='where film, picture and logs go (demo_out)')
+    parser.add_argument('--video', choices=VIDEO_KINDS,
+                        help='kind of the film (mp4 where PyAV is installed, else gif)')
+    parser.add_argument('--view', action='store_true', help='open a window onto the scene')
+    parser.add_argument('--recording', action='store_true',
+                        help='play the shipped recording into the controller instead')
 
 
 def run(args: argparse.Namespace) -> int:
-    """Runs the demo, prints what happened and leaves a picture."""
-    from octo_ros.assets import shipped_checkpoint
-    from octo_ros.assets import shipped_recording
-    from octo_ros.nodes.isolation import isolated
-    begin_s = time.monotonic()
+    """Runs the demo, prints what happened and leaves film and picture."""
+    if args.instruction is not None and not args.instruction.strip():
+        raise ParameterError("--instruction must say something, got ''")
+    for name, least in (('max_steps', 1), ('seed', 0)):
+        if getattr(args, name) < least:
+            raise ParameterError(f"--{name.replace('_', '-')} must be at least {least}, got "
+                                 f'{getattr(args, name)}')
     args.out.mkdir(parents=True, exist_ok=True)
+    _prepare_ros(args.out)
+    if not args.recording:
+        from octo_ros.sim import gl
+
+        problem = gl.problem()
+        if not problem:
+            return _run_live(args)
+        print(f'No simulation on this machine: {problem}.\nThe shipped recording is shown '
+              'instead.', file=sys.stderr, flush=True)
+    from octo_ros.cli import demo_recording
+
+    return demo_recording.run(args)
+
+
+def _prepare_ros(folder: Path) -> None:
+    from octo_ros.nodes.isolation import isolated
+
     os.environ.update(isolated({
-        'ROS_LOG_DIR': str(args.out.resolve() / 'log'), **os.environ}))
+        'ROS_LOG_DIR': str(folder.resolve() / 'log'), **os.environ}))
     try:
-        from octo_ros.nodes import demo_session
+        import rclpy  # noqa: F401
     except ImportError as error:
         raise OctoError(f"the demo must have ROS 2's Python packages, got: {error}; source a ROS "
                         "installation or pip install 'octo_ros[ros]'") from error
-    if not args.instruction.strip():
-        raise ParameterError("--instruction must say something, got ''")
-    options = demo_session.DemoOptions(
-        checkpoint=args.checkpoint or str(shipped_checkpoint()), recording=shipped_recording(),
-        cameras=CAMERAS, robot=ROBOT, instruction=args.instruction, folder=args.out)
-    print(f"Instruction: '{args.instruction}' (ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}, "
-          'this machine only)')
-    result = demo_session.run(options, lambda text: print(f'  {text}', flush=True))
-    picture = args.out / 'demo.png'
-    note = '' if args.checkpoint else UNTRAINED
-    draw(result, picture, recording=options.recording, note=note,
-         title=f'octo_controller: "{args.instruction}"')
-    print(summary(result))
+
+
+def _run_live(args: argparse.Namespace) -> int:
+    from octo_ros.assets import is_untrained
+    from octo_ros.assets import shipped_policy
+    from octo_ros.cli import demo_report
+    from octo_ros.nodes import demo_live
+    from octo_ros.sim.video import can_write_mp4
+    from octo_ros.sim.viewer import check_display
+
+    begin_s = time.monotonic()
+    if args.view:
+        check_display()
+    checkpoint = args.checkpoint or str(shipped_policy())
+    note = UNTRAINED if is_untrained(checkpoint) else ''
+    acts = _one_act(args.instruction, args.seed) if args.instruction else _acts(args.seed)
+    print(f'Policy: {checkpoint}')
     if note:
         print(note)
-    print(f'Picture: {picture}\nDone in {time.monotonic() - begin_s:.0f} s.')
+    with _interruptible() as stopping:
+        result = demo_live.run(checkpoint, acts, args.out, view=args.view, stopping=stopping,
+                               max_steps=args.max_steps,
+                               say=lambda text: print(f'  {text}', flush=True))
+    print(demo_report.summary(result))
+    if note:
+        print(note)
+    film = args.out / f"demo.{args.video or ('mp4' if can_write_mp4() else 'gif')}"
+    demo_report.film(result, film)
+    picture = args.out / 'demo.png'
+    demo_report.picture(result, picture, note)
+    print(f'Film: {film}\nPicture: {picture}\nDone in {time.monotonic() - begin_s:.0f} s.')
     return 0
 
 
-def summary(result: 'DemoResult') -> str:
-    """Returns what happened as text."""
-    import numpy as np
-    chunks = result.chunks
-    horizon, dims = chunks[0].actions.shape
-    latency_ms = 1e3 * np.array([chunk.arrival_s - chunk.stamp_s for chunk in chunks])
-    lines = [
-        f'  ready after       {result.start_s:.1f} s',
-        f'  chunks            {len(chunks)} of {horizon} actions of {dims} numbers, '
-        f'{_rate_hz([chunk.arrival_s for chunk in chunks]):.1f} per second',
-        f'  image to chunk    {np.median(latency_ms):.0f} ms median, '
-        f'{np.percentile(latency_ms, 95):.0f} ms p95 (over DDS, inference included)',
-        f'  commands          {len(result.commands)} twists, '
-        f'{_rate_hz(result.commands):.0f} per second']
-    for name, values in sorted(result.diagnostics.items()):
-        if 'rate [Hz]' in values:
-            lines.append(f"  {name.split(': ')[-1]:17} {values['received']} frames, "
-                         f"{values['dropped']} dropped, {values['bad']} bad")
-        stages = [(key, value) for key, value in values.items() if key.startswith('latency')]
-        lines += [f"  {key.split()[1] if 'image' not in key else 'in the node':17} "
-                  f'{value} ms (p50/p95/p99)' for key, value in stages]
-    return '\n'.join(lines)
+def _acts(seed: int) -> Sequence['Act']:
+    from octo_ros.nodes.demo_live import Act
+    from octo_ros.sim.tasks import task_named
+    from octo_ros.sim.trials import Trial
+
+    return (Act(Trial('language', task_named(BY_WORDS), seed)),
+            Act(Trial('goal', task_named(BY_GOAL), seed + 1)),
+            Act(Trial('language', task_named(THEN), seed + 2), first=task_named(FIRST),
+                change_after_s=CHANGE_AFTER_S))
 
 
-def draw(result: 'DemoResult', path: Path, *, recording: Path, title: str, note: str) -> None:
-    """Draws camera strip, predicted curves and the actions of the recording."""
-    import numpy as np
+def _one_act(text: str, seed: int) -> Sequence['Act']:
+    """Returns the act of an instruction, whose task is found by its words."""
+    from octo_ros.nodes.demo_live import Act
+    from octo_ros.sim.tasks import all_tasks
+    from octo_ros.sim.trials import Trial
 
-    from octo_ros.bags.picture import Picture
-    from octo_ros.bags.picture import draw as draw_picture
-    from octo_ros.bags.reader import BagReader
-    from octo_ros.messages.conversions import decode_image
-    from octo_ros.policy.profile import load_profile
-    start_s = min(stamp_s for stamp_s, _ in result.frames)
-    step_s = load_profile(ROBOT).step_s
-    steps = np.diff([chunk.stamp_s for chunk in result.chunks]) / step_s
-    frames = [(stamp_s - start_s, decode_image(SimpleNamespace(format='jpeg', data=jpeg)))
-              for stamp_s, jpeg in result.frames]
-    with BagReader(recording) as bag:
-        recorded = [(item.log_ns * 1e-9, item.message.position)
-                    for item in bag.messages([ACTIONS])]
-    begin_s = recorded[0][0]
-    draw_picture(Picture(
-        title=title, note=note, names=result.names, step_s=step_s,
-        executed_steps=round(float(np.median(steps))) if len(steps) else 1, frames=frames,
-        chunks=[(chunk.stamp_s - start_s, chunk.actions) for chunk in result.chunks],
-        recorded=([time_s - begin_s for time_s, _ in recorded],
-                  np.array([action for _, action in recorded]))), path)
+    known = {words: task for task in all_tasks() for held_out in (False, True)
+             for words in task.instructions(held_out=held_out)}
+    task = known.get(' '.join(text.lower().split()))
+    if task is None:
+        raise ParameterError(
+            "--instruction must be in words whose success the simulator can tell, such as 'lift "
+            f"the red block' or 'put the green block in the bowl', got '{text}'"
+            f'{closest(text, known)}; say anything with `ros2 launch octo_ros demo.launch.py`')
+    return (Act(Trial('language', task, seed), text=text),)
 
 
-def _rate_hz(arrivals_s: list[float]) -> float:
-    span_s = arrivals_s[-1] - arrivals_s[0] if len(arrivals_s) > 1 else 0.0
-    return (len(arrivals_s) - 1) / span_s if span_s else 0.0
+@contextlib.contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Gives an event that signals set, so that what was started is ended in good order."""
+    stopping = threading.Event()
+
+    def on_signal(_number: int, _frame: Any) -> None:
+        stopping.set()
+
+    previous = {number: signal.signal(number, on_signal)
+                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield stopping
+    except OctoError:
+        if not stopping.is_set():
+            raise
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if stopping.is_set():
+        raise KeyboardInterrupt

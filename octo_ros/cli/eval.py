@@ -112,9 +112,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _checkpoint(args: argparse.Namespace) -> str:
-    from octo_ros.assets import shipped_checkpoint
+    from octo_ros.assets import shipped_policy
 
-    given = args.checkpoint or str(shipped_checkpoint())
+    given = args.checkpoint or str(shipped_policy())
     return given if given.startswith('hf://') else str(Path(given).expanduser().resolve())
 
 

@@ -68,6 +68,16 @@ def open_context(model: Any, size: int) -> tuple[Any, Any]:
     return context, meshes
 
 
+def problem() -> str:
+    """Returns why nothing can be drawn on this machine and what to do; empty where it can."""
+    for package in ('mujoco', 'gym_aloha'):
+        if importlib.util.find_spec(package) is None:
+            return NO_MUJOCO.format(missing=package)
+    chosen = os.environ.get('MUJOCO_GL') or backend()
+    works = _PROBES.get(chosen)
+    return '' if works is not None and works() else NO_BACKEND.format(chosen=chosen)
+
+
 def backend() -> str:
     """Returns the back end that works here: `egl`, `osmesa` (`glfw` off Linux) or `disable`."""
     if sys.platform != 'linux':
