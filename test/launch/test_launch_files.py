@@ -171,6 +171,8 @@ def test_a_profile_of_the_user_is_left_alone(launch, tmp_path: pathlib.Path) -> 
 
 def test_the_simulator_and_a_controller_do_the_task_of_the_scene(launch) -> None:
     running = launch('demo.launch.py', 'seed:=3', 'task:=lift_red')
+    running.wait_for('Policy: .*/assets/checkpoints/')
+    running.wait_for('say what to do    ros2 topic pub --once /instruction')
     running.wait_for(r"\[octo_sim\]: Task 'lift_red' in the scene of seed 3")
     running.wait_for(r"\[octo_controller\]: Configured for 'viperx_sim'")
     running.wait_for(r"\[octo_controller\]: Instruction: '.*red")
