@@ -6,10 +6,16 @@ INSTALLED := $(VENV)/.installed_to_run
 READY := $(VENV)/.installed_to_test
 WORKERS ?= 2
 
-.PHONY: demo test lint install clean
+.PHONY: demo pictures test lint install clean
 
 demo: $(INSTALLED)
-	$(VENV)/bin/octo-ros demo
+	@scripts/install_renderer.sh $(RUN)
+	$(VENV)/bin/octo-ros demo $(ARGS)
+
+# The film and the picture of the README, made anew.
+pictures: $(INSTALLED)
+	$(VENV)/bin/octo-ros demo --video gif $(ARGS)
+	cp demo_out/demo.gif demo_out/demo.png doc/
 
 test: $(READY) lint
 	$(RUN) -m pytest -n $(WORKERS) --dist loadfile -q
@@ -32,7 +38,7 @@ $(VENV)/bin/pip:
 	$(RUN) -m pip install --quiet --upgrade pip
 
 $(INSTALLED): setup.py setup.cfg | $(VENV)/bin/pip
-	$(RUN) -m pip install --quiet --editable '.[ros]'
+	$(RUN) -m pip install --quiet --editable '.[ros,sim]'
 	touch $@
 
 $(READY): setup.py setup.cfg | $(VENV)/bin/pip
