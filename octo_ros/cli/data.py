@@ -1,19 +1,20 @@
-"""`octo-ros data`: checks recordings, and makes the episode sets that training reads."""
+"""`octo-ros data`: checks recordings and data sets, makes episode sets of them, exports sets."""
 
 import argparse
 import re
-from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from octo_ros.cli.data_sources import add_source_options
+from octo_ros.cli.data_sources import full_key
+from octo_ros.cli.data_sources import pairs
+from octo_ros.cli.data_sources import read_all
 from octo_ros.errors import BagError
 from octo_ros.errors import ParameterError
 
 if TYPE_CHECKING:
-    from octo_ros.bags.episodes import TopicMap
-    from octo_ros.data.findings import Demonstration
     from octo_ros.data.findings import Finding
     from octo_ros.data.store import EpisodeSet
 
@@ -24,8 +25,9 @@ _MOST_LINES = 200
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Adds the subcommand."""
     parser = subparsers.add_parser(
-        'data', help='check recordings and make training sets of them',
-        description='Reads rosbag2 recordings, one episode each, as training does.')
+        'data', help='check recordings and data sets, make training sets of them, export these',
+        description='Reads rosbag2 recordings (one episode each), LeRobot and RLDS data sets, as '
+        'training does.')
     actions = parser.add_subparsers(dest='action', required=True, metavar='ACTION')
     check = actions.add_parser(
         'check', help='report gaps, wrong rates, missing cameras, NaN and odd stamps')
@@ -36,31 +38,26 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     build.add_argument('--overwrite', action='store_true', help='replace a set that is there')
     build.add_argument('--size', action='append', default=[], metavar='KEY=HEIGHTxWIDTH',
                        help='size of a camera, primary=256x256; as recorded if left')
-
-
-def add_source_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that say what recordings hold."""
-    parser.add_argument('source', nargs='+', type=Path,
-                        help='recordings, or folders that hold recordings')
-    parser.add_argument('--robot', default='widowx', help='robot profile: a name, or a YAML file')
-    parser.add_argument('--camera', action='append', default=[], metavar='KEY=TOPIC',
-                        help='topic of a camera, primary=/camera/image_raw; once for each')
-    parser.add_argument('--state', metavar='TOPIC', help='JointState topic for proprio')
-    parser.add_argument('--action-topic', metavar='TOPIC',
-                        help='the action; /expert_action or /action if there')
-    parser.add_argument('--instruction-topic', metavar='TOPIC', help='/instruction if there')
-    parser.add_argument('--faults', choices=('skip', 'mend', 'stop'), default='mend',
-                        help='recordings with faults: leave them out, take what is left after '
-                        'mending, or stop (mend)')
+    export = actions.add_parser('export', help='write an episode set in another format')
+    export.add_argument('set', type=Path, help='an episode set, as `data build` makes')
+    export.add_argument('out', type=Path, help='folder to make')
+    export.add_argument('--format', choices=('lerobot',), default='lerobot', help='(lerobot)')
+    export.add_argument('--version', default='v3.0', help='of the format: v3.0 or v2.1 (v3.0)')
+    export.add_argument('--codec', default='h264', help='of the videos: h264 or av1 (h264)')
+    export.add_argument('--robot', default='widowx',
+                        help='robot profile that names the actions: a name, or a YAML file')
+    export.add_argument('--overwrite', action='store_true', help='replace a folder that is there')
 
 
 def run(args: argparse.Namespace) -> int:
-    """Checks or builds; returns 1 when a check found faults."""
+    """Checks, builds or exports; returns 1 when a check found faults."""
+    if args.action == 'export':
+        return _export(args)
     if args.action == 'build':
         episodes = build(args, args.out, sizes(args.size), overwrite=args.overwrite)
         print(f'{len(episodes)} episodes with {episodes.steps} steps in {args.out}')
         return 0
-    found = [demonstration for _, demonstration in read_all(args, {})]
+    found = [demonstration for _, demonstration in read_all(args, {}, look=True)]
     findings = [finding for item in found for finding in item.findings]
     report(findings)
     sound = sum(not item.findings for item in found)
@@ -106,39 +103,24 @@ def build(args: argparse.Namespace, folder: Path, wanted: Mapping[str, tuple[int
     return EpisodeSet(folder)
 
 
-def read_all(args: argparse.Namespace, wanted: Mapping[str, tuple[int, int]]
-             ) -> Iterable[tuple[Path, 'Demonstration']]:
-    """Yields every recording with what was found in it."""
+def _export(args: argparse.Namespace) -> int:
     from rich.progress import track
 
-    from octo_ros.bags.demonstrations import SamplingParams
-    from octo_ros.bags.demonstrations import read_demonstration
+    from octo_ros.data.datasets import needed_packages
+    from octo_ros.data.store import EpisodeSet
     from octo_ros.policy.profile import load_profile
 
-    profile = load_profile(args.robot)
-    params = SamplingParams(step_s=profile.step_s, max_age_s=1.5 * profile.step_s)
-    for path in track(find_recordings(args.source), 'Reading recordings'):
-        topics = _topics(path, args)
-        yield path, read_demonstration(path, topics, profile.action.names, params, wanted)
-
-
-def find_recordings(sources: Sequence[Path]) -> list[Path]:
-    """Returns the recordings in files and folders, in alphabetical order.
-
-    Raises:
-        BagError: there is none in one of them.
-    """
-    found: list[Path] = []
-    for source in sources:
-        if source.is_file() or _is_recording(source):
-            found.append(source)
-            continue
-        inside = sorted(path for path in source.glob('*') if _is_recording(path)) if (
-            source.is_dir()) else []
-        if not inside:
-            raise BagError(f'{source} must be a rosbag2 recording or a folder of some, got none')
-        found += inside
-    return found
+    with needed_packages('LeRobot data sets'):
+        from octo_ros.data.lerobot_writer import export_lerobot
+    episodes = EpisodeSet(args.set)
+    export_lerobot(
+        episodes, args.out, version=args.version, codec=args.codec,
+        action_names=load_profile(args.robot).action.names, robot=Path(args.robot).stem,
+        overwrite=args.overwrite, track=lambda numbers: track(
+            numbers, 'Writing episodes', total=len(episodes)))
+    print(f'{len(episodes)} episodes with {episodes.steps} steps in {args.out}, LeRobot '
+          f'{args.version}')
+    return 0
 
 
 def report(findings: Sequence['Finding']) -> None:
@@ -157,49 +139,6 @@ def report(findings: Sequence['Finding']) -> None:
         print(f'… and {len(findings) - _MOST_LINES} more')
 
 
-def pairs(option: str, values: Sequence[str]) -> dict[str, str]:
-    """Splits KEY=VALUE options. Raises ParameterError for another form."""
-    found = {}
-    for value in values:
-        key, equals, rest = value.partition('=')
-        if not (key and equals and rest):
-            raise ParameterError(f"{option} must have the form KEY=VALUE, got '{value}'")
-        found[key] = rest
-    return found
-
-
-def full_key(key: str) -> str:
-    """Returns the observation key of a camera: `primary` is `image_primary`."""
-    return key if key.startswith('image_') else f'image_{key}'
-
-
-def _topics(path: Path, args: argparse.Namespace) -> 'TopicMap':
-    from octo_ros.bags.episodes import map_topics
-    from octo_ros.bags.reader import IMAGE_TYPES
-    from octo_ros.bags.reader import BagReader
-
-    cameras = {full_key(key): topic for key, topic in pairs('--camera', args.camera).items()}
-    with BagReader(path) as bag:
-        if not cameras:
-            cameras = _guess(bag.topics_of(IMAGE_TYPES))
-        others = {'proprio': args.state} if args.state else {}
-        return map_topics(bag, tuple(cameras), cameras=cameras, others=others,
-                          instruction=args.instruction_topic, action=args.action_topic)
-
-
-def _guess(topics: Sequence[str]) -> dict[str, str]:
-    """Takes `/camera_wrist/...` for `image_wrist`, and so on for the usual names."""
-    found = {}
-    for name in ('primary', 'secondary', 'wrist'):
-        named = [topic for topic in topics if re.search(rf'(^|[/_]){name}([/_]|$)', topic)]
-        if named:
-            found[f'image_{name}'] = named[0]
-    if not found:
-        raise ParameterError(
-            f"--camera must say which topic is which camera; there are {', '.join(topics)}")
-    return found
-
-
 def sizes(values: Sequence[str]) -> dict[str, tuple[int, int]]:
     """Reads `primary=256x256` options. Raises ParameterError for another form."""
     found = {}
@@ -209,7 +148,3 @@ def sizes(values: Sequence[str]) -> dict[str, tuple[int, int]]:
             raise ParameterError(f"--size must be like primary=256x256, got '{key}={text}'")
         found[full_key(key)] = (int(match[1]), int(match[2]))
     return found
-
-
-def _is_recording(path: Path) -> bool:
-    return path.suffix in ('.mcap', '.db3') or (path / 'metadata.yaml').is_file()

@@ -185,7 +185,7 @@ class _Assembly:
         raw, spec = self._raw, self._spec
         images, present = {}, {}
         for key, (feature, source) in raw.cameras.items():
-            frames = source(rows, spec.image_sizes.get(key))
+            frames = source(rows, spec.image_sizes.get(key, spec.default_size))
             self._note_troubles(feature, rows, frames.troubles)
             there = np.array([image is not None for image in frames.images])
             if not there.any():

@@ -26,6 +26,7 @@ class ImportSpec:
         split: part of the data set; `train` if there is one, else everything, when None.
         image_sizes: observation key to height and width, to resize frames as they are read; as
             recorded for keys that are absent.
+        default_size: size for those keys instead.
         action_names: names of the action's numbers, in the order wanted.
         grippers: which of them are grippers.
         delta: whether the others are changes per step.
@@ -41,6 +42,7 @@ class ImportSpec:
     instruction: str | None = None
     split: str | None = None
     image_sizes: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
+    default_size: tuple[int, int] | None = None
     action_names: tuple[str, ...] = ('x', 'y', 'z', 'roll', 'pitch', 'yaw', 'gripper')
     grippers: tuple[int, ...] = (6,)
     delta: bool = True

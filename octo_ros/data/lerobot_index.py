@@ -10,11 +10,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from octo_ros.data.lerobot_info import OURS
 from octo_ros.data.lerobot_info import V30
 from octo_ros.data.lerobot_info import LeRobotInfo
 from octo_ros.errors import DataError
 
-OURS = 'octo_ros'  # column with what LeRobot has no place for
 _EPISODES_V2 = 'meta/episodes.jsonl'
 _TASKS_V2 = 'meta/tasks.jsonl'
 _EPISODES_V3 = 'meta/episodes'
@@ -40,7 +40,7 @@ class EpisodeEntry:
         tasks: its instructions.
         data: the parquet file.
         videos: feature to place, for cameras that are stored as videos.
-        extra: what our own export adds (paraphrases, success, ...).
+        extra: what our own export adds.
     """
 
     index: int
@@ -48,7 +48,24 @@ class EpisodeEntry:
     tasks: tuple[str, ...]
     data: Path
     videos: Mapping[str, VideoSpan]
-    extra: Mapping[str, Any]
+    extra: 'Extra'
+
+
+@dataclasses.dataclass(frozen=True)
+class Extra:
+    """What LeRobot has no place for; empty in data sets of others.
+
+    Attributes:
+        instructions: the instruction and its paraphrases.
+        success: whether the episode reached its aim, if known.
+        metadata: further values.
+        absent: observation key to the rows without a frame.
+    """
+
+    instructions: tuple[str, ...] = ()
+    success: bool | None = None
+    metadata: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    absent: Mapping[str, frozenset[int]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,12 +132,19 @@ def _entry(info: LeRobotInfo, file: Path, row: Mapping[str, Any], videos: list[s
         _extra(row.get(OURS)))
 
 
-def _extra(text: Any) -> dict[str, Any]:
+def _extra(text: Any) -> Extra:
+    """Reads our own column; what is not of its form is passed over."""
     try:
-        found = json.loads(text) if isinstance(text, str) else text
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+        found = json.loads(text)
+        success = found.get('success')
+        return Extra(
+            instructions=tuple(str(item) for item in found.get('instructions', [])),
+            success=success if isinstance(success, bool) else None,
+            metadata=dict(found.get('metadata', {})),
+            absent={str(key): frozenset(int(row) for row in rows)
+                    for key, rows in found.get('absent', {}).items()})
+    except (TypeError, ValueError, AttributeError):
+        return Extra()
 
 
 def _value(file: Path, row: Mapping[str, Any], key: str, kind: type) -> Any:

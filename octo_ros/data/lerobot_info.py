@@ -17,6 +17,7 @@ from octo_ros.errors import closest
 INFO = 'meta/info.json'
 V20, V21, V30 = 'v2.0', 'v2.1', 'v3.0'
 VERSIONS = (V20, V21, V30)
+OURS = 'octo_ros'  # column of the index with what LeRobot has no place for
 ACTION = 'action'
 STATE = 'observation.state'
 CAMERA_PREFIXES = ('observation.images.', 'observation.')

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from octo_ros.array_typing import UInt8
 from octo_ros.data.lerobot_encoder import VideoFile
 from octo_ros.data.lerobot_encoder import video_info
+from octo_ros.data.lerobot_info import OURS
 from octo_ros.data.lerobot_info import V21
 from octo_ros.data.lerobot_info import V30
 from octo_ros.data.lerobot_stats import Stats
@@ -111,7 +112,7 @@ class LayoutV21:
                 video.add(frames)
         self._episodes.append({
             'episode_index': episode.number, 'tasks': [episode.task],
-            'length': len(episode.table), 'octo_ros': json.loads(episode.extra)})
+            'length': len(episode.table), OURS: episode.extra})
         self._stats.append({'episode_index': episode.number, 'stats': dict(episode.stats)})
 
     def finish(self, tasks: Sequence[str], stats: Mapping[str, Stats]) -> dict[str, Any]:
@@ -164,7 +165,7 @@ class LayoutV30:
         self._rows.append(row | flat_stats(episode.stats) | {
             'meta/episodes/chunk_index': count // (CHUNK * _EPISODES_PER_FILE),
             'meta/episodes/file_index': count // _EPISODES_PER_FILE % CHUNK,
-            'octo_ros': episode.extra})
+            OURS: episode.extra})
 
     def finish(self, tasks: Sequence[str], stats: Mapping[str, Stats]) -> dict[str, Any]:
         """Writes the index, and the statistics of all."""

@@ -75,7 +75,7 @@ class LeRobotSource:
         self._index = load_index(self._info)
         self._file: Path | None = None
         self._table: pa.Table | None = None
-        self.total = len(self._index.episodes)
+        self.total: int | None = len(self._index.episodes)
         self.summary = (f'{root}: LeRobot {self._info.version}, {self.total} episodes, '
                         f'{self._info.fps:g} rows a second, a policy step every '
                         f'{spec.step_s:.4g} s')
@@ -119,9 +119,9 @@ class LeRobotSource:
                 source = functools.partial(self._video, entry, feature, times)
             else:
                 source = functools.partial(decode_frames, self._pictures(table, feature))
-            absent = entry.extra.get('absent', {}).get(key, [])
-            cameras[key] = feature, functools.partial(_without, source, frozenset(
-                int(row) - part.start for row in absent))
+            absent = frozenset(
+                row - part.start for row in entry.extra.absent.get(key, frozenset()))
+            cameras[key] = feature, functools.partial(_without, source, absent)
         return RawEpisode(
             name=name, cameras=cameras, interval_s=interval_s, action_name=self._action.key,
             actions=_numbers(table, self._action.key, self._action.shape[0], name)[:, self._order],
@@ -129,7 +129,7 @@ class LeRobotSource:
                 table, self._state.key, self._state.shape[0], name),
             state_name=self._state.key if self._state else '', whole=np.append(steps, True),
             instructions=self._instructions(entry, table), success=self._success(entry, table),
-            metadata=entry.extra.get('metadata') or {})
+            metadata=entry.extra.metadata)
 
     def _rows(self, entry: EpisodeEntry) -> pa.Table:
         """Returns the rows of an episode; the file that was read last is kept."""
@@ -158,18 +158,17 @@ class LeRobotSource:
             yield slice(start, stop)
 
     def _instructions(self, entry: EpisodeEntry, table: pa.Table) -> tuple[str, ...]:
-        told = [text for text in entry.extra.get('instructions', []) if isinstance(text, str)]
+        told = entry.extra.instructions
         number = table[_TASK][0].as_py() if _TASK in table.column_names else None
         task = self._index.tasks.get(number) if number is not None else (*entry.tasks, '')[0]
         if task is None:
             raise DataError(f"{entry.data}: '{_TASK}' must be one of the {len(self._index.tasks)} "
                             f'tasks, got {number}')
-        return tuple(told) if told and told[0] == task else (task,)
+        return told if told and told[0] == task else (task,)
 
     def _success(self, entry: EpisodeEntry, table: pa.Table) -> bool | None:
-        told = entry.extra.get('success')
-        if isinstance(told, bool) or _SUCCESS not in table.column_names:
-            return told if isinstance(told, bool) else None
+        if entry.extra.success is not None or _SUCCESS not in table.column_names:
+            return entry.extra.success
         return bool(_numbers(table, _SUCCESS, 1, str(entry.data)).any())
 
     def _video(self, entry: EpisodeEntry, feature: str, times: Float[np.ndarray, 't'],

@@ -181,6 +181,18 @@ def test_odd_sizes_single_numbers_and_no_words_are_exported(tmp_path):
     assert [item.kind for item in found.findings] == ['instruction']
 
 
+@pytest.mark.parametrize('column', ['junk', '3', '{"absent": 3}', '{"metadata": 1}', {'a': 1}])
+def test_a_column_of_our_name_with_other_content_is_passed_over(tmp_path, episodes, column):
+    out = tmp_path / 'out'
+    export_lerobot(episodes, out, version='v2.1')
+    index = out / 'meta/episodes.jsonl'
+    rows = [json.loads(line) | {'octo_ros': column} for line in index.read_text().splitlines()]
+    index.write_text('\n'.join(map(json.dumps, rows)))
+    found = [item.episode for item in LeRobotSource(out, ImportSpec())]
+    assert [episode.instructions for episode in found] == [
+        (f'lift block {number % 2}',) for number in range(3)]
+
+
 def test_an_error_leaves_nothing_behind(tmp_path):
     with pytest.raises(DataError, match=r'size that its encoder takes.*--codec h264'):
         export_lerobot(episodes_of_odd_size(tmp_path), tmp_path / 'out', codec='av1')

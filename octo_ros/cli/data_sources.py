@@ -1,0 +1,177 @@
+"""What `octo-ros data` and `octo-ros finetune` read: recordings, and data sets."""
+
+import argparse
+import itertools
+import re
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from octo_ros.errors import BagError
+from octo_ros.errors import ParameterError
+
+if TYPE_CHECKING:
+    from octo_ros.bags.episodes import TopicMap
+    from octo_ros.data.findings import Demonstration
+    from octo_ros.policy.profile import RobotProfile
+
+Found = tuple[str, 'Demonstration']
+_LOOK = (32, 32)  # checking needs to decode frames, not to keep them
+
+
+def add_source_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say what recordings and data sets hold."""
+    parser.add_argument('source', nargs='+', type=Path,
+                        help='recordings, folders of recordings, LeRobot or RLDS data sets, '
+                        'hf://datasets/owner/name')
+    parser.add_argument('--robot', default='widowx', help='robot profile: a name, or a YAML file')
+    parser.add_argument('--camera', action='append', default=[], metavar='KEY=TOPIC',
+                        help='topic or feature of a camera, primary=/camera/image_raw, '
+                        'primary=observation.images.top; once for each')
+    parser.add_argument('--state', metavar='TOPIC',
+                        help='JointState topic, or feature, for proprio')
+    parser.add_argument('--action-topic', metavar='TOPIC',
+                        help='topic or feature of the action; the usual one if there')
+    parser.add_argument('--instruction-topic', metavar='TOPIC',
+                        help='topic or feature of the instruction; the usual one if there')
+    parser.add_argument('--faults', choices=('skip', 'mend', 'stop'), default='mend',
+                        help='recordings with faults: leave them out, take what is left after '
+                        'mending, or stop (mend)')
+    sets = parser.add_argument_group('data sets')
+    sets.add_argument('--split', help='part of an RLDS data set (train)')
+    sets.add_argument('--actions', choices=('recorded', 'reached'), default='recorded',
+                      help='take motions as recorded, or from the states that were reached, with '
+                      'a binary gripper, as Octo was trained on BridgeData (recorded)')
+
+
+def read_all(args: argparse.Namespace, wanted: Mapping[str, tuple[int, int]], *,
+             look: bool = False) -> Iterable[Found]:
+    """Yields every recording and episode, by name, with what was found in it.
+
+    Args:
+        args: the options of `add_source_options`.
+        wanted: observation key to size, to resize frames as they are read.
+        look: whether the frames of data sets are wanted for their faults only.
+    """
+    from rich.progress import track
+
+    from octo_ros.policy.profile import load_profile
+
+    profile = load_profile(args.robot)
+    parts: list[Iterator[Found]] = []
+    total: int | None = 0
+    for path in find_recordings(args.source):
+        if _is_recording(path):
+            parts.append(_read_bag(path, args, profile, wanted))
+            count: int | None = 1
+        else:
+            part, count = _open(path, args, profile, wanted, _LOOK if look else None)
+            parts.append(part)
+        total = None if total is None or count is None else total + count
+    return track(itertools.chain(*parts), 'Reading recordings', total=total)
+
+
+def find_recordings(sources: Sequence[Path]) -> list[Path]:
+    """Returns the recordings in files and folders, in alphabetical order, and the data sets.
+
+    Raises:
+        BagError: there is none in one of them.
+    """
+    from octo_ros.data.datasets import is_dataset
+
+    found: list[Path] = []
+    for source in sources:
+        if _is_recording(source) or is_dataset(source) or source.is_file():
+            found.append(source)
+            continue
+        inside = sorted(path for path in source.glob('*') if _is_recording(path) or is_dataset(
+            path)) if source.is_dir() else []
+        if not inside:
+            raise BagError(f'{source} must be a rosbag2 recording, a LeRobot or RLDS data set, or '
+                           'a folder of some, got none')
+        found += inside
+    return found
+
+
+def pairs(option: str, values: Sequence[str]) -> dict[str, str]:
+    """Splits KEY=VALUE options. Raises ParameterError for another form."""
+    found = {}
+    for value in values:
+        key, equals, rest = value.partition('=')
+        if not (key and equals and rest):
+            raise ParameterError(f"{option} must have the form KEY=VALUE, got '{value}'")
+        found[key] = rest
+    return found
+
+
+def full_key(key: str) -> str:
+    """Returns the observation key of a camera: `primary` is `image_primary`."""
+    return key if key.startswith('image_') else f'image_{key}'
+
+
+def _cameras(args: argparse.Namespace) -> dict[str, str]:
+    return {full_key(key): topic for key, topic in pairs('--camera', args.camera).items()}
+
+
+def _open(path: Path, args: argparse.Namespace, profile: 'RobotProfile',
+          wanted: Mapping[str, tuple[int, int]], default_size: tuple[int, int] | None
+          ) -> tuple[Iterator[Found], int | None]:
+    """Opens a data set, and says what it is."""
+    from octo_ros.data.datasets import open_dataset
+    from octo_ros.data.import_spec import ImportSpec
+
+    dataset = open_dataset(path, ImportSpec(
+        cameras=_cameras(args), action=args.action_topic, state=args.state,
+        instruction=args.instruction_topic, split=args.split, image_sizes=wanted,
+        default_size=default_size, action_names=profile.action.names,
+        grippers=profile.gripper.indices, delta=profile.action.delta, step_s=profile.step_s,
+        reached=args.actions == 'reached'))
+    print(dataset.summary)
+    return ((str(path), item) for item in dataset), dataset.total
+
+
+def _read_bag(path: Path, args: argparse.Namespace, profile: 'RobotProfile',
+              wanted: Mapping[str, tuple[int, int]]) -> Iterator[Found]:
+    from octo_ros.bags.demonstrations import SamplingParams
+    from octo_ros.bags.demonstrations import read_demonstration
+
+    if args.actions != 'recorded' or args.split:
+        raise ParameterError('--actions and --split must go with LeRobot or RLDS data sets, got '
+                             f'the recording {path}')
+    params = SamplingParams(step_s=profile.step_s, max_age_s=1.5 * profile.step_s)
+    topics = _topics(path, args)
+    yield str(path), read_demonstration(path, topics, profile.action.names, params, wanted)
+
+
+def _topics(path: Path, args: argparse.Namespace) -> 'TopicMap':
+    from octo_ros.bags.episodes import map_topics
+    from octo_ros.bags.reader import IMAGE_TYPES
+    from octo_ros.bags.reader import BagReader
+
+    cameras = _cameras(args)
+    with BagReader(path) as bag:
+        if not cameras:
+            cameras = _guess(bag.topics_of(IMAGE_TYPES))
+        others = {'proprio': args.state} if args.state else {}
+        return map_topics(bag, tuple(cameras), cameras=cameras, others=others,
+                          instruction=args.instruction_topic, action=args.action_topic)
+
+
+def _guess(topics: Sequence[str]) -> dict[str, str]:
+    """Takes `/camera_wrist/...` for `image_wrist`, and so on for the usual names."""
+    found = {}
+    for name in ('primary', 'secondary', 'wrist'):
+        named = [topic for topic in topics if re.search(rf'(^|[/_]){name}([/_]|$)', topic)]
+        if named:
+            found[f'image_{name}'] = named[0]
+    if not found:
+        raise ParameterError(
+            f"--camera must say which topic is which camera; there are {', '.join(topics)}")
+    return found
+
+
+def _is_recording(path: Path) -> bool:
+    return path.suffix in ('.mcap', '.db3') or (path / 'metadata.yaml').is_file()
