@@ -1,8 +1,6 @@
 """Plays a recording over DDS into the real controller, in a process of its own, and listens."""
 
-import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -22,6 +20,7 @@ from octo_ros.errors import OctoError
 from octo_ros.errors import ParameterError
 from octo_ros.messages.inference import AcceptedChunk
 from octo_ros.nodes import isolation
+from octo_ros.nodes import processes
 from octo_ros.nodes import qos
 from octo_ros.nodes.controller_node import NAME
 from octo_ros.nodes.image_player import ImagePlayer
@@ -29,7 +28,6 @@ from octo_ros.nodes.spin import Spinner
 
 _NS = 1_000_000_000
 _TAIL_S = 1.0
-_END_TIMEOUT_S = 20.0
 _POLL_S = 0.1
 _TRANSPORTS = {'sensor_msgs/msg/Image': 'raw', 'sensor_msgs/msg/CompressedImage': 'compressed'}
 
@@ -67,11 +65,13 @@ def run_live(bag_path: Path, *, cameras: Mapping[str, str], others: Mapping[str,
     os.environ.update(isolation.isolated(os.environ))
     context = Context()
     rclpy.init(context=context)
-    controller = subprocess.Popen(_command(values, remaps), stdout=sys.stderr)
+    controller = subprocess.Popen(
+        processes.node_command('octo_ros.nodes.controller_node', values, remaps),
+        stdout=sys.stderr)
     try:
         return _play(context, controller, bag_path, list(remaps.values()), on_message)
     finally:
-        _end(controller)
+        processes.end(controller)
         rclpy.try_shutdown(context=context)
         os.environ.clear()
         os.environ.update(before)
@@ -119,26 +119,6 @@ def _end_with(controller: 'subprocess.Popen[bytes]', stopping: threading.Event) 
     while not stopping.wait(_POLL_S):
         if controller.poll() is not None:
             stopping.set()
-
-
-def _end(controller: 'subprocess.Popen[bytes]') -> None:
-    if controller.poll() is None:
-        controller.send_signal(signal.SIGINT)
-    try:
-        controller.wait(_END_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        controller.kill()
-        controller.wait()
-
-
-def _command(values: Mapping[str, Any], remaps: Mapping[str, str]) -> list[str]:
-    """Returns the command line of the controller. JSON is YAML, with its strings quoted."""
-    words = [sys.executable, '-m', 'octo_ros.nodes.controller_node', '--ros-args']
-    for name, value in values.items():
-        words += ['-p', f'{name}:={json.dumps(value)}']
-    for name, topic in remaps.items():
-        words += ['-r', f'{name}:={topic}']
-    return words
 
 
 def _accepted(message: JointTrajectory, chunk_id: int) -> AcceptedChunk:
