@@ -28,7 +28,7 @@ def shipped_policy() -> Path:
 
 def is_untrained(checkpoint: str | Path) -> bool:
     """True for the shipped checkpoint whose weights are random."""
-    return Path(checkpoint) == _CHECKPOINTS / 'untrained'
+    return Path(checkpoint).resolve() == _CHECKPOINTS / 'untrained'
 
 
 def shipped_recording() -> Path:

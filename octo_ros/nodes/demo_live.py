@@ -17,6 +17,7 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage
 
 from octo_ros.bags.recording import STATE_TOPIC
+from octo_ros.errors import OctoError
 from octo_ros.errors import TaskError
 from octo_ros.nodes import qos
 from octo_ros.nodes.closed_loop import ClosedLoop
@@ -152,7 +153,7 @@ def run(checkpoint: str, acts: Sequence[Act], folder: Path, *, view: bool = Fals
         stopping: ends the demo with an OctoError once it is set.
 
     Raises:
-        OctoError: a process ended or did not answer, or `stopping` was set.
+        OctoError: a process ended or did not answer, no chunk came, or `stopping` was set.
     """
     begin_s = time.monotonic()
     say('start: controller (load the policy, compile) and simulator, each in its own process')
@@ -166,6 +167,9 @@ def run(checkpoint: str, acts: Sequence[Act], folder: Path, *, view: bool = Fals
             result = stage.play(act, functools.partial(_say_of, say, number))
             _say_of(say, number, result.outcome)
             results.append(result)
+        if not stage.seen.chunks:
+            raise OctoError('the controller must answer with action chunks, got none; see '
+                            f"{folder / 'controller.log'}")
         return LiveResult(stage.seen, results, start_s, loop.domain_id)
 
 

