@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from octo_ros.sim.film import Scene
 
 _PRIMARY, _WRIST = 'image_primary', 'image_wrist'
+REAL_TIME = 0.9
+SLOW = '; this machine is slow or busy, and latencies suffer from it'
 _END_FRAMES = 10  # the verdict stays that long in the film
 
 
@@ -48,7 +50,8 @@ def _figures(result: 'LiveResult') -> list[str]:
     chunk = seen.chunks[0].actions.shape if seen.chunks else (0, 0)
     lines = [
         ('ready after', f'{result.start_s:.1f} s (load, compile, start the simulator)'),
-        ('real time', f"x {robot_s / wall_s:.2f} (the robot's time by the clock on the wall)"),
+        ('real time', f"x {robot_s / wall_s:.2f} (the robot's time by the clock on the wall"
+                      f"{SLOW if robot_s < REAL_TIME * wall_s else ''})"),
         ('chunks', f'{sum(act.chunks for act in acts) / wall_s:.1f} per second, each {chunk[0]} '
                    f'actions of {chunk[1]} numbers'),
         ('commands', f'{sum(act.commands for act in acts) / wall_s:.0f} per second')]

@@ -125,7 +125,7 @@ def test_the_demo_measures_latency_and_rates(two):
     assert re.match(r'\d+ ms median, \d+ ms p95', figures['views to command'])
     assert re.match(r'[\d./]+ ms', figures['inference'])
     assert float(figures['commands'].split()[0]) > 10
-    assert ' 0 dropped' in figures['image_primary']
+    assert int(figures['image_primary'].split()[0]) > 20
     assert 0.0 < float(figures['real time'].split()[1]) < 1.1
 
 
