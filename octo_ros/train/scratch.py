@@ -18,6 +18,7 @@ import sentencepiece
 
 from octo_ros.checkpoint.hub import VOCABULARY_FILE
 from octo_ros.data.augment import default_options
+from octo_ros.errors import ParameterError
 from octo_ros.model.t5 import T5Encoder
 from octo_ros.model.t5 import T5Sizes
 from octo_ros.params import param
@@ -27,6 +28,7 @@ from octo_ros.policy.text import TextProcessor
 _COMPONENTS = 'model.components'
 _LANGUAGE = 't5-scratch'
 _SMALLEST_VOCABULARY = 64
+_STEM_STRIDE = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +42,9 @@ class ScratchParams:
     stem_features: tuple[int, ...] = param(
         (32, 64, 96, 128), 'Channels of the four convolutions in front of the tokens, each a '
         'multiple of 32.', gt=0)
+    patch: int = param(
+        16, 'Side of the square that becomes a token [pixel], a multiple of 16. Large ones make '
+        'few tokens, which is fast.', ge=16, le=256)
     window: int = param(2, 'History steps.', ge=1, le=10)
     action_horizon: int = param(4, 'Actions in a chunk.', ge=1, le=100)
     head_dim: int = param(128, 'Width of the diffusion head.', ge=16, le=2048)
@@ -61,11 +66,14 @@ def scratch_model(params: ScratchParams, image_sizes: Mapping[str, tuple[int, in
 
     Args:
         params: its sizes.
-        image_sizes: observation key to height and width [pixel], multiples of 16.
+        image_sizes: observation key to height and width [pixel], multiples of `params.patch`.
         action_dim: numbers in an action.
         texts: instructions to learn the vocabulary from.
         folder: where the vocabulary file goes.
         seed: of the weights.
+
+    Raises:
+        ParameterError: the images cannot be cut into whole patches.
     """
     file = learn_vocabulary(texts, params.vocabulary, folder)
     size = sentencepiece.SentencePieceProcessor(model_file=str(file)).vocab_size()
@@ -97,6 +105,7 @@ def learn_vocabulary(texts: Iterable[str], size: int, folder: Path) -> Path:
 def scratch_config(params: ScratchParams, image_sizes: Mapping[str, tuple[int, int]],
                    action_dim: int) -> dict[str, Any]:
     """Returns the configuration, in the form of a released config.json."""
+    _check_patches(params.patch, image_sizes)
     cameras = [key.removeprefix('image_') for key in image_sizes]
     model = {
         'observation_tokenizers': {camera: _camera(params, camera) for camera in cameras},
@@ -130,10 +139,21 @@ def scratch_config(params: ScratchParams, image_sizes: Mapping[str, tuple[int, i
                 camera: default_options(crop='wrist' not in camera) for camera in cameras}}}}
 
 
+def _check_patches(patch: int, image_sizes: Mapping[str, tuple[int, int]]) -> None:
+    if patch % _STEM_STRIDE:
+        raise ParameterError(
+            f"'scratch.patch' must be a multiple of {_STEM_STRIDE}, got {patch}")
+    for key, (height, width) in image_sizes.items():
+        if height % patch or width % patch:
+            raise ParameterError(
+                f"the size of '{key}' must be a multiple of 'scratch.patch' {patch}, got "
+                f'{height}x{width}; choose another --size or scratch.patch')
+
+
 def _camera(params: ScratchParams, camera: str) -> dict[str, Any]:
     encoder = _spec(
-        f'{_COMPONENTS}.vit_encoders', 'SmallStem16', features=list(params.stem_features),
-        num_features=params.token_size)
+        f'{_COMPONENTS}.vit_encoders', 'SmallStem', patch_size=params.patch,
+        features=list(params.stem_features), num_features=params.token_size)
     return _spec(
         f'{_COMPONENTS}.tokenizers', 'ImageTokenizer', obs_stack_keys=[f'image_{camera}'],
         task_stack_keys=[f'image_{camera}'], encoder=encoder)
