@@ -14,6 +14,7 @@ import numpy as np
 
 from octo_ros.array_typing import UInt8
 from octo_ros.errors import ObservationError
+from octo_ros.messages.ingest import PROPRIO
 from octo_ros.messages.runtime import Runtime
 from octo_ros.policy.control_loop import LoopParams
 from octo_ros.policy.profile import RobotProfile
@@ -58,7 +59,9 @@ class PolicySession:
         known = {f'image_{camera}': camera for camera in scene.CAMERAS}
         keys = [key for key in policy.spec.image_sizes if key in known]
         self._cameras = {known[key]: key for key in keys}
-        self._runtime = Runtime(policy, loop or LoopParams(), profile, image_keys=keys)
+        self._proprio = policy.spec.proprio_dim > 0
+        self._runtime = Runtime(
+            policy, loop or LoopParams(), profile, image_keys=keys, proprio=self._proprio)
         self._runtime.prepare()
         self._policy = policy
         self._max_steps = max_steps
@@ -105,12 +108,14 @@ class PolicySession:
 
     def _step(self) -> None:
         sim, runtime = self._sim, self._runtime
-        views = {camera: sim.render(camera) for camera in self._cameras}
+        seen = sim.observe(tuple(self._cameras))
         if self._watch is not None:
-            self._watch(views)
+            self._watch(seen.images)
         self._now_ns += _STEP_NS
         for camera, key in self._cameras.items():
-            runtime.store(key, _message(views[camera], self._now_ns), self._now_ns)
+            runtime.store(key, _message(seen.images[camera], self._now_ns), self._now_ns)
+        if self._proprio:
+            runtime.store(PROPRIO, _joint_state(seen.proprio, self._now_ns), self._now_ns)
         job = runtime.poll(self._now_ns)
         error = ''
         if job is not None:
@@ -138,8 +143,17 @@ def goal_views(sim: Simulator, trial: Trial) -> dict[str, UInt8[np.ndarray, 'ih 
 
 def _message(image: np.ndarray, stamp_ns: int) -> Any:
     """Returns an image as the runtime takes it: with the fields of a sensor_msgs/Image."""
-    stamp = types.SimpleNamespace(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
     height, width, _ = image.shape
     return types.SimpleNamespace(
-        header=types.SimpleNamespace(stamp=stamp, frame_id=''), height=height, width=width,
-        encoding='rgb8', is_bigendian=0, step=3 * width, data=image.reshape(-1))
+        header=_header(stamp_ns), height=height, width=width, encoding='rgb8', is_bigendian=0,
+        step=3 * width, data=image.reshape(-1))
+
+
+def _joint_state(values: np.ndarray, stamp_ns: int) -> Any:
+    """Returns proprio as the runtime takes it: with the fields of a sensor_msgs/JointState."""
+    return types.SimpleNamespace(header=_header(stamp_ns), name=(), position=values)
+
+
+def _header(stamp_ns: int) -> Any:
+    stamp = types.SimpleNamespace(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+    return types.SimpleNamespace(stamp=stamp, frame_id='')

@@ -87,3 +87,11 @@ def test_a_policy_that_gives_nothing_ends_the_trial_with_the_reason(drawing_sim)
     session = PolicySession(FakePolicy(before_infer=fail), PROFILE, sim=drawing_sim)
     with pytest.raises(ObservationError, match='fog'):
         session.run(Trial('language', REACH, 7))
+
+
+def test_a_policy_that_takes_proprio_is_given_the_measured_state(drawing_sim):
+    policy = FakePolicy(dataclasses.replace(DEFAULT_SPEC, proprio_dim=7))
+    PolicySession(policy, PROFILE, sim=drawing_sim, max_steps=1).run(Trial('language', REACH, 7))
+    drawing_sim.reset(7)
+    np.testing.assert_allclose(
+        policy.windows[0].frames[-1].proprio, drawing_sim.observe(()).proprio, atol=1e-6)
