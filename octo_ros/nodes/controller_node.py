@@ -32,6 +32,7 @@ from octo_ros.nodes.control import Control
 from octo_ros.nodes.inputs import Inputs
 from octo_ros.nodes.latched import LatchedSubscription
 from octo_ros.nodes.logging_bridge import LoggingBridge
+from octo_ros.nodes.parameters import ParameterNode
 from octo_ros.nodes.publishers import Outputs
 from octo_ros.nodes.settings import Settings
 from octo_ros.policy.types import Policy
@@ -42,7 +43,7 @@ _WATCH_S = 0.1
 _SUCCESS = TransitionCallbackReturn.SUCCESS
 
 
-class ControllerNode(LifecycleNode):
+class ControllerNode(ParameterNode, LifecycleNode):
     """The lifecycle node. Unless `autostart` is false, `start` configures and activates it."""
 
     def __init__(self, policy: Policy | None = None, **options: Any) -> None:
@@ -54,8 +55,7 @@ class ControllerNode(LifecycleNode):
         """
         # Undeclared ones are allowed only so that `Settings` hears of them: it refuses them by
         # name, where rclpy's own refusal leaves the name out.
-        super().__init__(NAME, automatically_declare_parameters_from_overrides=True,
-                         allow_undeclared_parameters=True, **options)
+        super().__init__(NAME, allow_undeclared_parameters=True, **options)
         self._given_policy = policy
         self._stopping = threading.Event()
         self._bridge = LoggingBridge(self.get_logger())

@@ -16,7 +16,6 @@ from builtin_interfaces.msg import Time
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
 from rclpy.client import Client
-from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rosgraph_msgs.msg import Clock
 
@@ -57,7 +56,7 @@ class PlayerParams:
         ge=0.0, le=600.0)
 
 
-class ImagePlayer(Node):
+class ImagePlayer(parameters.ParameterNode):
     """Plays one recording and ends."""
 
     def __init__(self, on_message: Callable[[], Any] | None = None, **options: Any) -> None:
@@ -67,7 +66,7 @@ class ImagePlayer(Node):
             on_message: called after each published message.
             **options: for `rclpy.node.Node`.
         """
-        super().__init__(NAME, automatically_declare_parameters_from_overrides=True, **options)
+        super().__init__(NAME, **options)
         parameters.declare(self, params.leaves(PlayerParams))
         self._on_message = on_message
         self._topic_publishers: dict[str, Publisher] = {}

@@ -1,8 +1,8 @@
 """Puts a ROS-free parameter schema on a node: descriptors, ranges, strict names, the README table.
 
-The node is made with `automatically_declare_parameters_from_overrides=True`, so that whatever a
-user gave is there to be seen, misspelt names too. A bad value does not kill the node in its
-constructor; whoever reads the values reports it when the node is configured.
+A `ParameterNode` declares whatever a user gave, so that it is there to be seen, misspelt names
+too. A bad value does not kill the node in its constructor; whoever reads the values reports it
+when the node is configured.
 """
 
 import math
@@ -30,12 +30,34 @@ _FOREIGN_PREFIXES = ('qos_overrides.',)
 _LARGEST_INT = 2**63 - 1
 
 
+class ParameterNode(Node):
+    """A node that has every parameter the user gave, be it one of its own or not."""
+
+    def __init__(self, name: str, **options: Any) -> None:
+        """Makes the node; **options are for `rclpy.node.Node`."""
+        super().__init__(name, automatically_declare_parameters_from_overrides=True, **options)
+
+    def declare_parameters(self, namespace: str, parameters: Any,
+                           ignore_override: bool = False) -> Any:
+        """Declares parameters as rclpy does, which calls this for what the user gave.
+
+        An empty list has no type on the command line or in a parameter file, and rclpy refuses
+        what has none. Nothing else comes without a type, so that is what it must have been.
+        """
+        return super().declare_parameters(
+            namespace, [_with_type(*entry) for entry in parameters], ignore_override)
+
+
+def _with_type(name: str, value: Any = None, *rest: Any) -> tuple[Any, ...]:
+    return (name, [] if value is None else value, *rest)
+
+
 def declare(node: Node, leaves: Iterable[params.Parameter], *,
             defaults: Mapping[str, Any] | None = None) -> None:
     """Declares parameters with description and range; an override that was given stays.
 
     Args:
-        node: made with `automatically_declare_parameters_from_overrides=True`.
+        node: owner of the parameters.
         leaves: the parameters, from `params.leaves`.
         defaults: values by name that take the place of the schema's defaults.
     """

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from octo_ros import params
@@ -24,11 +23,12 @@ class Settings:
     when the parameter `robot` changes before the node is configured again.
     """
 
-    def __init__(self, node: Node, on_instruction: Callable[[str], str]) -> None:
+    def __init__(self, node: parameters.ParameterNode,
+                 on_instruction: Callable[[str], str]) -> None:
         """Declares all parameters; bad values are reported by `read`.
 
         Args:
-            node: made with `automatically_declare_parameters_from_overrides=True`.
+            node: owner of the parameters.
             on_instruction: applies a new text; returns '' or why it is refused.
         """
         self._node = node

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.node import Node
 from std_msgs.msg import String
 
 from octo_ros import params
@@ -47,12 +46,12 @@ _CREEP_PART = 0.1
 _CREEP_LIMITS_S = (0.002, 0.1)
 
 
-class SimNode(Node):
+class SimNode(parameters.ParameterNode):
     """The node. `start` runs the simulation until it is told to stop."""
 
     def __init__(self, **options: Any) -> None:
         """Makes the node; **options are for `rclpy.node.Node`."""
-        super().__init__(NAME, automatically_declare_parameters_from_overrides=True, **options)
+        super().__init__(NAME, **options)
         self._leaves = list(params.leaves(SimParams))
         parameters.declare(self, self._leaves)
         self.add_on_set_parameters_callback(self._on_change)

@@ -24,6 +24,7 @@ class Outer:
     word: str = param('a', 'Word | or not.', one_of=('a', 'b'), read_only=False)
     flag: bool = param(True, 'Flag.')
     names: tuple[str, ...] = param((), 'Names.')
+    axes: tuple[int, ...] = param((6,), 'Axes.')
     inner: Inner = group(Inner)
 
 
@@ -31,11 +32,11 @@ class Outer:
 def make_node(ros):
     made = []
 
-    def make(**overrides) -> Node:
-        node = Node('schema', context=ros.context,
-                    automatically_declare_parameters_from_overrides=True,
-                    parameter_overrides=[rclpy.Parameter(name, value=value)
-                                         for name, value in overrides.items()])
+    def make(*words: str, **overrides) -> Node:
+        node = parameters.ParameterNode(
+            'schema', context=ros.context, cli_args=['--ros-args', *words] if words else None,
+            parameter_overrides=[rclpy.Parameter(name, value=value)
+                                 for name, value in overrides.items()])
         made.append(node)
         parameters.declare(node, params.leaves(Outer))
         return node
@@ -53,6 +54,25 @@ def test_defaults_and_overrides_come_back_as_the_schema(make_node) -> None:
     assert read(make_node()) == Outer()
     node = make_node(**{'inner.speed': 1, 'names': ['x', 'y']})
     assert read(node) == Outer(names=('x', 'y'), inner=Inner(speed=1.0))
+
+
+def test_an_empty_list_on_the_command_line_is_one_and_does_not_kill_the_node(make_node) -> None:
+    node = make_node('-p', 'names:=[]', '-p', 'axes:=[]', '-p', 'inner.speed:=1.0')
+    assert read(node) == Outer(axes=(), inner=Inner(speed=1.0))
+    assert list(node.get_parameter('axes').value) == []
+
+
+def test_an_empty_list_in_a_parameter_file_is_one_and_does_not_kill_the_node(
+        make_node, tmp_path) -> None:
+    file = tmp_path / 'own.yaml'
+    file.write_text('/**:\n  ros__parameters:\n    names: []\n    axes: []\n    word: b\n')
+    assert read(make_node('--params-file', str(file))) == Outer(axes=(), word='b')
+
+
+def test_an_empty_list_where_a_word_belongs_is_named_on_reading(make_node) -> None:
+    node = make_node('-p', 'word:=[]')
+    with pytest.raises(params.ParameterError, match=r"'word' must be a string, got list \[\]"):
+        read(node)
 
 
 def test_descriptors_carry_meaning_unit_and_range(ros, make_node) -> None:
@@ -111,4 +131,5 @@ def test_the_table_has_a_row_for_every_parameter() -> None:
                         'Can be changed at run time. |')
     assert lines[4] == '| `x.flag` | bool | `true` | Flag. |'
     assert lines[5] == '| `x.names` | string[] | `[]` | Names. |'
-    assert lines[6] == '| `x.inner.speed` | double | `0.5` | Speed. [m/s] (> 0.0 and <= 2.0) |'
+    assert lines[6] == '| `x.axes` | int[] | `[6]` | Axes. |'
+    assert lines[7] == '| `x.inner.speed` | double | `0.5` | Speed. [m/s] (> 0.0 and <= 2.0) |'
