@@ -107,7 +107,7 @@ def _caption(result: 'ActResult') -> str:
 
 
 def film(result: 'LiveResult', path: Path) -> None:
-    """Writes all acts as one film."""
+    """Writes all acts as one film: MP4, or GIF with half of the frames."""
     from octo_ros.sim.film import compose
     from octo_ros.sim.video import write_video
 
@@ -117,7 +117,8 @@ def film(result: 'LiveResult', path: Path) -> None:
     for number, act in enumerate(result.acts, 1):
         shown = [compose(scene) for scene in _scenes(result, act, number)]
         frames += shown + shown[-1:] * _END_FRAMES
-    write_video(path, frames, step_s=step_s)
+    every = 2 if path.suffix == '.gif' else 1  # a GIF of all frames would be too much for a README
+    write_video(path, frames[::every], step_s=every * step_s)
 
 
 def _scenes(result: 'LiveResult', act: 'ActResult', number: int) -> list['Scene']:
