@@ -21,6 +21,8 @@ from launch import LaunchContext
 from launch import LaunchDescription
 from octo_ros.assets import is_untrained
 from octo_ros.assets import shipped_policy
+from octo_ros.nodes.launching import end_together
+from octo_ros.nodes.launching import strict
 from octo_ros.nodes.sim_setup import CAMERA
 from octo_ros.nodes.sim_setup import ROBOT
 from octo_ros.nodes.sim_setup import proprio_remaps
@@ -42,7 +44,7 @@ HINTS = """In another terminal:
 
 def generate_launch_description() -> LaunchDescription:
     """Returns the description that `ros2 launch` runs."""
-    return LaunchDescription([
+    return strict(LaunchDescription([
         DeclareLaunchArgument('checkpoint', default_value=str(shipped_policy()),
                               description='Folder of the checkpoint; the shipped one if left.'),
         DeclareLaunchArgument('instruction', default_value='',
@@ -52,7 +54,8 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument('task', default_value='',
                               description='Task of the scene; empty: chosen by the seed.'),
         OpaqueFunction(function=actions),
-    ])
+        end_together('octo_controller', 'octo_sim'),
+    ]), includes=('sim', 'octo'))
 
 
 def actions(context: LaunchContext) -> list:

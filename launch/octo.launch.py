@@ -5,6 +5,8 @@ Example:
         robot:=widowx primary:=/camera/image_raw instruction:="pick up the spoon"
 """
 
+import pathlib
+
 from launch.actions import DeclareLaunchArgument
 from launch.actions import OpaqueFunction
 from launch.actions import SetEnvironmentVariable
@@ -15,6 +17,8 @@ from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchContext
 from launch import LaunchDescription
+from octo_ros.errors import ParameterError
+from octo_ros.nodes.launching import strict
 
 CAMERAS = ('primary', 'secondary', 'wrist')
 PROFILES_VARIABLE = 'FASTDDS_DEFAULT_PROFILES_FILE'
@@ -43,7 +47,7 @@ REMAPS = {
 
 def generate_launch_description() -> LaunchDescription:
     """Returns the description that `ros2 launch` runs."""
-    return LaunchDescription([*arguments(), OpaqueFunction(function=actions)])
+    return strict(LaunchDescription([*arguments(), OpaqueFunction(function=actions)]))
 
 
 def arguments() -> list[DeclareLaunchArgument]:
@@ -104,9 +108,18 @@ def actions(context: LaunchContext) -> list:
     return [*environment, Node(
         package='octo_ros', executable='octo_controller', name='octo_controller',
         namespace=value('namespace'), output='screen', emulate_tty=True,
-        parameters=[value('params_file') or f'{share}/config/controller.yaml', parameters],
+        parameters=[params_file(value('params_file')) or f'{share}/config/controller.yaml',
+                    parameters],
         remappings=list(remaps.items()),
         ros_arguments=['--log-level', f"octo_controller:={value('log_level')}"])]
+
+
+def params_file(given: str) -> str:
+    """Returns the path of a parameter file; empty for none. launch_ros would go on without it."""
+    path = pathlib.Path(given).expanduser()
+    if given and not path.is_file():
+        raise ParameterError(f"'params_file' must be a file that exists, got '{given}'")
+    return given and str(path)
 
 
 def camera_topics(named: dict[str, str], further: str, *, compressed: bool) -> dict[str, str]:
@@ -121,7 +134,7 @@ def camera_topics(named: dict[str, str], further: str, *, compressed: bool) -> d
     for entry in further.replace(',', ' ').split():
         key, separator, topic = entry.partition('=')
         if not (key and separator and topic):
-            raise RuntimeError(f"cameras must hold KEY=TOPIC, got '{entry}'")
+            raise ParameterError(f"'cameras' must hold KEY=TOPIC, got '{entry}'")
         pairs[key] = topic
     suffix = '/compressed' if compressed else ''
     return {

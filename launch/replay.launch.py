@@ -8,7 +8,6 @@ Example:
 from launch.actions import DeclareLaunchArgument
 from launch.actions import IncludeLaunchDescription
 from launch.actions import OpaqueFunction
-from launch.actions import Shutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch.substitutions import PathJoinSubstitution
@@ -18,11 +17,13 @@ from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchContext
 from launch import LaunchDescription
+from octo_ros.nodes.launching import end_together
+from octo_ros.nodes.launching import strict
 
 
 def generate_launch_description() -> LaunchDescription:
     """Returns the description that `ros2 launch` runs."""
-    return LaunchDescription([
+    return strict(LaunchDescription([
         DeclareLaunchArgument('bag', description='Recording: a rosbag2 folder or file.'),
         DeclareLaunchArgument('rate', default_value='1.0', description='Speed of the replay.'),
         DeclareLaunchArgument('loop', default_value='false', description='Start over at the end.'),
@@ -39,15 +40,16 @@ def generate_launch_description() -> LaunchDescription:
                 [FindPackageShare('octo_ros'), 'launch', 'octo.launch.py'])),
             launch_arguments={'use_sim_time': LaunchConfiguration('clock')}.items()),
         OpaqueFunction(function=player),
-    ])
+        end_together('octo_controller', 'image_player'),
+    ]))
 
 
 def player(context: LaunchContext) -> list:
-    """Returns the player, which waits for the controller and ends the launch."""
+    """Returns the player, which waits for the controller."""
     namespace = LaunchConfiguration('namespace').perform(context).strip('/')
     return [Node(
         package='octo_ros', executable='image_player', name='image_player', output='screen',
-        emulate_tty=True, on_exit=Shutdown(reason='the recording was played'),
+        emulate_tty=True,
         parameters=[{
             'bag': ParameterValue(LaunchConfiguration('bag'), value_type=str),
             'rate': ParameterValue(LaunchConfiguration('rate'), value_type=float),

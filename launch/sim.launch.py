@@ -14,6 +14,7 @@ from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchContext
 from launch import LaunchDescription
+from octo_ros.nodes.launching import strict
 
 PROFILES_VARIABLE = 'FASTDDS_DEFAULT_PROFILES_FILE'
 # Launch argument, which is a parameter of the node, to its type, default and meaning.
@@ -32,14 +33,14 @@ ARGUMENTS = {
 
 def generate_launch_description() -> LaunchDescription:
     """Returns the description that `ros2 launch` runs."""
-    return LaunchDescription([
+    return strict(LaunchDescription([
         *(DeclareLaunchArgument(name, default_value=default, description=text)
           for name, (_, default, text) in ARGUMENTS.items()),
         DeclareLaunchArgument('namespace', default_value='', description='Namespace.'),
         DeclareLaunchArgument('log_level', default_value='info',
                               description='debug, info, warn or error.'),
         OpaqueFunction(function=actions),
-    ])
+    ]))
 
 
 def actions(context: LaunchContext) -> list:

@@ -26,10 +26,10 @@ CAMERAS = ['primary:=/camera_primary/image_raw', 'wrist:=/camera_wrist/image_raw
 class Launch:
     """A running `ros2 launch` and what it has printed."""
 
-    def __init__(self, environment: dict[str, str], *words: str) -> None:
+    def __init__(self, environment: dict[str, str], words: tuple[str, ...]) -> None:
         self._process = subprocess.Popen(
             [sys.executable, '-c', 'import sys; from ros2cli.cli import main; sys.exit(main())',
-             'launch', 'octo_ros', *words],
+             'launch', *words],
             env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             start_new_session=True)
         self.output = ''
@@ -76,8 +76,8 @@ class Launch:
 def launch(environment: dict[str, str]) -> Iterator[Callable[..., Launch]]:
     started: list[Launch] = []
 
-    def start(*words: str, **variables: str) -> Launch:
-        started.append(Launch({**environment, **variables}, *words))
+    def start(*words: str, package: tuple[str, ...] = ('octo_ros',), **variables: str) -> Launch:
+        started.append(Launch({**environment, **variables}, (*package, *words)))
         return started[-1]
 
     yield start
@@ -127,6 +127,42 @@ def test_octo_says_what_is_wrong_and_ends(launch) -> None:
     assert 'Traceback' not in running.output
 
 
+@pytest.mark.parametrize(('words', 'hint'), [
+    (['octo.launch.py', 'primry:=/cam'], "'primry'.*octo.launch.py.*did you mean 'primary'"),
+    (['replay.launch.py', 'bag:=x', 'primry:=/cam'], "did you mean 'primary'"),
+    (['replay.launch.py', 'bag:=x', 'rte:=2.0'], "did you mean 'rate'"),
+    (['sim.launch.py', 'camra_rate_hz:=5.0'], "did you mean 'camera_rate_hz'"),
+    (['demo.launch.py', 'viewr:=true'], "did you mean 'viewer'"),
+])
+def test_a_misspelt_argument_is_refused_before_anything_starts(launch, words, hint) -> None:
+    running = launch(*words)
+    running.wait_for(hint)
+    assert running.wait() == 1
+    assert 'process started' not in running.output
+
+
+def test_arguments_of_a_launch_file_around_ours_are_not_judged(
+        launch, prefix, tmp_path: pathlib.Path) -> None:
+    own = tmp_path / 'own.launch.py'
+    own.write_text(
+        'from launch import LaunchDescription\n'
+        'from launch.actions import IncludeLaunchDescription\n'
+        'from launch.launch_description_sources import PythonLaunchDescriptionSource\n'
+        'def generate_launch_description():\n'
+        '    return LaunchDescription([IncludeLaunchDescription(PythonLaunchDescriptionSource(\n'
+        f'        "{prefix}/share/octo_ros/launch/octo.launch.py"))])\n')
+    running = launch(str(own), 'primry:=/of/somebody/else', 'autostart:=false', package=())
+    running.wait_for('process started')
+    assert running.interrupt() == 0
+
+
+def test_a_params_file_that_is_not_there_is_refused(launch) -> None:
+    running = launch('octo.launch.py', 'params_file:=/no/such.yaml')
+    running.wait_for("'params_file' must be a file.*got '/no/such.yaml'")
+    assert running.wait() == 1
+    assert 'process started' not in running.output
+
+
 def test_octo_takes_any_key_of_the_checkpoint_and_lists_those_it_has(launch) -> None:
     running = launch('octo.launch.py', f'checkpoint:={shipped_checkpoint()}',
                      'cameras:=sketch=/sketch')
@@ -145,6 +181,13 @@ def test_replay_plays_a_recording_and_ends_by_itself(launch) -> None:
     assert running.wait() == 0
     assert running.output.count('process has finished cleanly') == 2
     assert time.monotonic() - begin_s < DEADLINE_S
+
+
+def test_replay_ends_with_an_error_when_the_controller_does(launch) -> None:
+    running = launch('replay.launch.py', f'bag:={shipped_recording()}', 'checkpoint:=/no/such')
+    running.wait_for('octo_controller must run to its end, it ended with exit code 1')
+    assert running.wait() == 1
+    assert 'Traceback' not in running.output
 
 
 def test_the_arguments_are_described(environment) -> None:

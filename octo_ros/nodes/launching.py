@@ -1,0 +1,78 @@
+"""What the launch files have in common: arguments held to their names, an end for all together.
+
+Only launch files import this, since `launch` comes with a ROS 2 install alone.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from launch.actions import OpaqueFunction
+from launch.actions import RegisterEventHandler
+from launch.actions import Shutdown
+from launch.event_handlers import OnProcessExit
+from launch.events.process import ProcessExited
+from launch.launch_context import LaunchContext
+from launch.launch_description import LaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+from octo_ros.errors import OctoError
+from octo_ros.errors import ParameterError
+from octo_ros.errors import closest
+
+# Read by launch itself, for any process.
+_OF_LAUNCH = ('launch-prefix', 'launch-prefix-filter', 'emulate_tty', 'sigterm_timeout',
+              'sigkill_timeout')
+
+
+def strict(description: LaunchDescription, *, includes: tuple[str, ...] = ()
+           ) -> LaunchDescription:
+    """Returns a description that refuses arguments which it does not know.
+
+    `ros2 launch` itself takes any argument, so a misspelt topic would silently be another topic.
+    Where a launch file of the user's includes ours, the arguments are for that one to judge.
+
+    Args:
+        description: of a launch file.
+        includes: names of further launch files beside it that are started with its arguments.
+    """
+    return LaunchDescription([
+        OpaqueFunction(function=_refuse_unknown, args=[description, includes]),
+        *description.entities])
+
+
+def _refuse_unknown(context: LaunchContext, description: LaunchDescription,
+                    includes: tuple[str, ...]) -> None:
+    file = Path(getattr(context.locals, 'current_launch_file_path', ''))
+    if file.name not in {os.path.basename(word) for word in sys.argv}:
+        return
+    typed = [word.partition(':=')[0] for word in context.argv]
+    if set(context.launch_configurations) - set(typed):
+        return  # a file of the same name, with arguments of its own, includes this one
+    known = _names(description)
+    for name in includes:
+        source = PythonLaunchDescriptionSource(str(file.with_name(f'{name}.launch.py')))
+        known |= _names(source.get_launch_description(context))
+    for name in typed:
+        if name not in known and name not in _OF_LAUNCH:
+            raise ParameterError(
+                f"launch argument '{name}' must be one that {file.name} knows"
+                f'{closest(name, known)}; --show-args lists them')
+
+
+def _names(description: LaunchDescription) -> set[str]:
+    return {argument.name for argument in description.get_launch_arguments()}
+
+
+def end_together(*executables: str) -> RegisterEventHandler:
+    """Ends the launch when one of these programs ends; with an error when it failed."""
+    def ended(event: ProcessExited, context: LaunchContext) -> list[Shutdown]:
+        name = getattr(event.action, 'node_executable', '')
+        if name not in executables or context.is_shutdown:
+            return []
+        if event.returncode:
+            raise OctoError(f'{name} must run to its end, it ended with exit code '
+                            f'{event.returncode}; see its messages above')
+        return [Shutdown(reason=f'{name} ended')]
+
+    return RegisterEventHandler(OnProcessExit(on_exit=ended))
