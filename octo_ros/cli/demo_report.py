@@ -67,11 +67,12 @@ def _figures(result: 'LiveResult') -> list[str]:
             lines.append((name.split(': ')[-1], f"{values['received']} frames to the controller, "
                                                 f"{values['dropped']} dropped"))
     for act in acts:
-        if act.reaction_s is not None and act.act.first is not None:
+        if act.act.first is not None:
+            answer = ('no new command came before the end' if act.reaction_s is None else
+                      f'{1e3 * act.reaction_s:.0f} ms from the new instruction to a new command')
             lines.append((
-                'change of task', f'{1e3 * act.reaction_s:.0f} ms from the new instruction to a '
-                f'new command; the gripper had come {100 * act.approached_m:.0f} cm nearer to '
-                f'the {act.act.first.colour} block'))
+                'change of task', f'{answer}; the gripper had come '
+                f'{round(100 * act.approached_m)} cm nearer to the {act.act.first.colour} block'))
     return [f'  {name:17} {text}' for name, text in lines]
 
 
