@@ -1,11 +1,16 @@
 """The command line `octo-ros`: finds the subcommand, and turns errors into one line and a code."""
 
 import argparse
+import contextlib
 import importlib
 import logging
 import re
+import signal
 import sys
+import threading
+from collections.abc import Iterator
 from collections.abc import Sequence
+from types import FrameType
 from typing import Any
 from typing import NoReturn
 
@@ -15,7 +20,16 @@ from octo_ros.errors import closest
 # Modules of this package, each with `add_parser(subparsers)` and `run(args) -> int`.
 COMMANDS = ('demo', 'replay', 'record', 'data', 'finetune', 'eval', 'inspect', 'bench', 'doctor')
 USAGE_ERROR = 2
-INTERRUPTED = 130
+_BY_SIGNAL = 128  # plus its number: what a shell gives for a process that a signal ended
+
+
+class Stopped(KeyboardInterrupt):
+    """The process was told to stop in another way than by Ctrl-C."""
+
+    def __init__(self, number: int) -> None:
+        """Keeps the number of the signal."""
+        super().__init__()
+        self.number = number
 
 
 class Parser(argparse.ArgumentParser):
@@ -64,22 +78,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 done, 1 a check failed, 2 wrong arguments or an error that the user can
-        act on, 130 interrupted.
+        act on, 128 and the number of the signal that ended it (130 for Ctrl-C).
     """
     args = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.DEBUG if args.verbose else logging.WARNING,
                         format='%(levelname)s %(name)s: %(message)s')
     command = importlib.import_module(f'octo_ros.cli.{args.command}')
     try:
-        return command.run(args)
+        with _signals():
+            return command.run(args)
     except OctoError as error:
         if args.verbose:
             raise
         print(f'octo-ros {args.command}: {error}', file=sys.stderr)
         return USAGE_ERROR
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
         print(f'octo-ros {args.command}: interrupted', file=sys.stderr)
-        return INTERRUPTED
+        return _BY_SIGNAL + number
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[None]:
+    """Has SIGTERM and SIGHUP end a command as Ctrl-C does: what it started is ended with it."""
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise Stopped(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals belong to the main thread
+        return
+    before = {number: signal.signal(number, stop)
+              for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == '__main__':

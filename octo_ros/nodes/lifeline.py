@@ -12,6 +12,7 @@ import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_INTERRUPTED = 130
 
 
 def follow(parent: int) -> None:
@@ -25,9 +26,12 @@ def follow(parent: int) -> None:
 def main() -> None:
     """Runs the module that the command line names."""
     parent, module, *arguments = sys.argv[1:]
-    follow(int(parent))
-    sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name='__main__', alter_sys=True)
+    try:
+        follow(int(parent))
+        sys.argv = [module, *arguments]
+        runpy.run_module(module, run_name='__main__', alter_sys=True)
+    except KeyboardInterrupt:  # while it was still importing; later, a node takes the signal
+        sys.exit(_INTERRUPTED)
 
 
 if __name__ == '__main__':

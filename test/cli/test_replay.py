@@ -4,12 +4,15 @@ import csv
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from octo_ros.assets import shipped_checkpoint
+from octo_ros.assets import shipped_recording
 from octo_ros.bags.reader import BagReader
 from octo_ros.cli.main import main
 
@@ -114,3 +117,28 @@ def test_live_replay_gives_chunks_stamped_by_their_images(bridge, tmp_path):
     assert {len(chunk.message.points) for chunk in chunks} == {4}
     assert {point.positions.shape for chunk in chunks for point in chunk.message.points} == {(7,)}
     assert len(_rows(tmp_path / 'out')) >= 4
+
+
+def test_live_replay_that_is_terminated_ends_its_controller_and_says_so(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'octo_ros.cli.main', 'replay', str(shipped_recording()),
+         '--checkpoint', str(shipped_checkpoint()), '--live', '--out', str(tmp_path / 'out')],
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    try:
+        ends_s = time.monotonic() + 60.0
+        while not (children := _children(process.pid)):
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < ends_s
+        process.terminate()
+        _, said = process.communicate(timeout=60.0)
+    finally:
+        process.kill()
+    assert process.returncode == 143
+    assert 'octo-ros replay: interrupted' in said
+    assert 'Traceback' not in said
+    assert not [child for child in children if (Path('/proc') / child).exists()]
+
+
+def _children(pid):
+    tasks = Path(f'/proc/{pid}/task')
+    return ' '.join(file.read_text() for file in tasks.glob('*/children')).split()
