@@ -58,18 +58,16 @@ def read_all(args: argparse.Namespace, wanted: Mapping[str, tuple[int, int]], *,
     """
     from rich.progress import track
 
+    from octo_ros.data.datasets import is_dataset
     from octo_ros.policy.profile import load_profile
 
     profile = load_profile(args.robot)
     parts: list[Iterator[Found]] = []
     total: int | None = 0
     for path in find_recordings(args.source):
-        if _is_recording(path):
-            parts.append(_read_bag(path, args, profile, wanted))
-            count: int | None = 1
-        else:
-            part, count = _open(path, args, profile, wanted, _LOOK if look else None)
-            parts.append(part)
+        part, count = _open(path, args, profile, wanted, _LOOK if look else None) if is_dataset(
+            path) else (_read_bag(path, args, profile, wanted), 1)
+        parts.append(part)
         total = None if total is None or count is None else total + count
     return track(itertools.chain(*parts), 'Reading recordings', total=total)
 

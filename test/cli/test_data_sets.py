@@ -97,10 +97,13 @@ def test_a_set_is_exported_and_built_again(lerobot, tmp_path, capsys, version):
     (['check', '{lerobot}', '--camera', 'primary=tap'], "did you mean 'top'"),
     (['check', '{lerobot}', *TOP, '--robot', 'aloha'], 'must have the 14 numbers of the robot'),
     (['check', '{rlds}', '--split', 'tran'], "did you mean 'train'"),
+    (['check', '{rlds}/1.0.0/../../notes.txt'], 'recording'),
+    (['check', '{rlds}', '{lerobot}/nowhere'], 'LeRobot or RLDS data set'),
     (['check', 'hf://datasets/owner'], 'must be written hf://datasets/owner/name'),
     (['export', '{rlds}', '{rlds}/out'], 'must be an episode set'),
     (['build', '{rlds}', '--out', '{rlds}/out', '--actions', 'taken'], 'invalid choice')])
 def test_wrong_options_are_one_line(lerobot, rlds, capsys, arguments, message):
+    (rlds.parent / 'notes.txt').write_text('no recording')
     filled = [item.format(lerobot=lerobot, rlds=rlds) for item in arguments]
     try:
         code = main(['data', *filled])
