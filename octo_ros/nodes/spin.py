@@ -19,6 +19,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from octo_ros.errors import OctoError
+from octo_ros.errors import ParameterError
 from octo_ros.nodes.signals import StopSignals
 from octo_ros.nodes.signals import end_now
 
@@ -84,10 +85,9 @@ def run(factory: Callable[[], Node], arguments: Sequence[str] | None = None, *,
         The exit code of the process.
     """
     ending = done or threading.Event()
-    rclpy.init(args=list(arguments) if arguments is not None else sys.argv,
-               signal_handler_options=SignalHandlerOptions.NO)
     logger = rclpy.logging.get_logger('octo_ros')
     try:
+        _initialize(list(arguments) if arguments is not None else sys.argv)
         with StopSignals(ending, logger.warning) as signals:
             return _run(factory, ending, signals)
     except OctoError as error:
@@ -95,6 +95,19 @@ def run(factory: Callable[[], Node], arguments: Sequence[str] | None = None, *,
         return _FAILED
     finally:
         rclpy.try_shutdown()
+
+
+def _initialize(arguments: list[str]) -> None:
+    """Starts rclpy. Raises ParameterError for arguments or a parameter file that it refuses."""
+    try:
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # rclpy's own have no common public base
+        [reason] = str(error).removeprefix('failed to initialize rcl: ').splitlines()[:1] or ['']
+        place = reason.rpartition(', at /')  # in the sources of rcl
+        raise ParameterError(
+            f'the ROS arguments must be such as rcl can read: {place[0] or reason}; write '
+            '-p NAME:=VALUE, with quotes inside quotes for a text that may be empty '
+            '(-p "instruction:=\'\'"), or correct the parameter file') from error
 
 
 def _run(factory: Callable[[], Node], ending: threading.Event, signals: StopSignals) -> int:

@@ -41,3 +41,20 @@ def test_a_signal_ends_a_process_that_is_deep_in_compiled_code(start, place, wor
     assert time.monotonic() - began_s < 12.0
     assert words in errors
     assert 'Traceback' not in errors
+
+
+@pytest.mark.parametrize(('words', 'reason'), [
+    (['-p', 'word:='], 'word:='),
+    (['-p', 'word'], "'-p word'"),
+    (['--params-file', '/no/such.yaml'], '/no/such.yaml'),
+    (['--nonsense'], '--nonsense'),
+])
+def test_ros_arguments_that_rcl_refuses_are_told_without_a_traceback(domain_id, words, reason):
+    done = subprocess.run([sys.executable, '-m', 'octo_ros.nodes.image_player', '--ros-args',
+                           *words],
+                          capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    assert done.returncode == 1
+    assert 'Traceback' not in done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert 'must be such as rcl can read' in last
+    assert reason in last
