@@ -18,6 +18,7 @@ import numpy as np
 
 from octo_ros.checkpoint import legacy
 from octo_ros.checkpoint import msgpack_tree
+from octo_ros.checkpoint.hub import VOCABULARY_FILE
 from octo_ros.checkpoint.merge import flatten
 from octo_ros.errors import CheckpointError
 
@@ -38,6 +39,7 @@ def save_checkpoint(
     config: Mapping[str, Any],
     example_batch: Mapping[str, Any],
     dataset_statistics: Mapping[str, Any] | None = None,
+    vocabulary: Path | None = None,
 ) -> Path:
     """Adds one step to a checkpoint folder, making the folder when there is none.
 
@@ -50,6 +52,7 @@ def save_checkpoint(
         config: the training config, as in a loaded checkpoint.
         example_batch: one batch of size 1.
         dataset_statistics: statistics, nested by dataset or flat.
+        vocabulary: sentencepiece file to put beside them.
 
     Returns:
         The step's folder.
@@ -72,6 +75,10 @@ def save_checkpoint(
         if dataset_statistics is not None:
             text = json.dumps(_to_lists(dataset_statistics))
             _once(root / STATISTICS, lambda file: file.write_text(text), _json)
+        if vocabulary is not None:
+            source = vocabulary
+            _once(root / VOCABULARY_FILE, lambda file: shutil.copyfile(source, file),
+                  Path.read_bytes)
         _write_step(folder, params)
     except OSError as error:
         raise CheckpointError(

@@ -1,7 +1,9 @@
 """`OctoModel`: a checkpoint as a Python object, with the interface that Octo's users know."""
 
+import contextlib
 import functools
 import logging
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
@@ -89,13 +91,10 @@ class OctoModel:
             CheckpointError: a file is missing, damaged or does not fit the others.
         """
         found = released.load(path_or_hf, step, revision=revision)
-        try:
+        with _making(f'{found.path}: its config and example batch'):
             module = build_module(found.config['model'], params_shapes=found.params)
             wanted = jax.eval_shape(
                 functools.partial(_init, module), jax.random.key(0), found.example_batch)
-        except OctoError as error:
-            raise CheckpointError(
-                f'{found.path}: its config and example batch make no model: {error}') from error
         params, report = merge_params(wanted, found.params)
         if not report.exact:
             raise CheckpointError(
@@ -128,10 +127,12 @@ class OctoModel:
         Raises:
             CheckpointError: the config makes no model.
         """
-        module = build_module(config['model'], params_shapes=params_shapes)
         key = jax.random.key(0) if rng is None else rng
-        # Compiled, because the weights alone are wanted and XLA then drops the forward pass.
-        params = jax.jit(functools.partial(_init, module))(key, example_batch)
+        with _making('the config and example batch'):
+            module = build_module(config['model'], params_shapes=params_shapes)
+            # Compiled, because the weights alone are wanted and XLA then drops the forward pass.
+            program = jax.jit(functools.partial(_init, module)).lower(key, example_batch)
+        params = program.compile()(key, example_batch)
         return cls(
             module, params, config, example_batch, text_processor=text_processor,
             dataset_statistics=dataset_statistics)
@@ -268,19 +269,19 @@ class OctoModel:
         A vocabulary that lies beside the loaded checkpoint goes along.
 
         Raises:
-            CheckpointError: the step is there already, or cannot be written.
+            CheckpointError: the step is there already, the folder is that of another model, or
+                nothing can be written there.
             ParameterError: the step is not a whole number >= 0.
         """
         if not isinstance(step, int | np.integer) or isinstance(step, bool) or step < 0:
             raise ParameterError(
                 f'step must be a whole number >= 0, got {step!r}; write '
                 'save_pretrained(step, path)')
-        folder = save_checkpoint(
+        processor = self.text_processor
+        return save_checkpoint(
             path, step, params=self.params, config=self.config, example_batch=self.example_batch,
-            dataset_statistics=self.dataset_statistics)
-        if self.text_processor is not None:
-            self.text_processor.copy_vocabulary(folder.parent)
-        return folder
+            dataset_statistics=self.dataset_statistics,
+            vocabulary=None if processor is None else processor.vocabulary_at_hand())
 
     def get_pretty_spec(self) -> str:
         """Returns what the model takes and gives, as text for people."""
@@ -309,6 +310,16 @@ class OctoModel:
                 self._said.add(message)
                 _log.warning('%s', message)
         return found
+
+
+@contextlib.contextmanager
+def _making(origin: str) -> Iterator[None]:
+    """Makes a CheckpointError of what keeps a module from being made or traced."""
+    try:
+        yield
+    except Exception as error:  # Flax and JAX have no common base for sizes that do not fit
+        kind = '' if isinstance(error, OctoError) else f'{type(error).__name__}: '
+        raise CheckpointError(f'{origin} make no model: {kind}{error}') from error
 
 
 def _init(module: OctoModule, key: PRNGKeyArray, batch: Data) -> dict[str, Any]:

@@ -7,7 +7,6 @@ which stands for 'no instruction', is the same in every T5 vocabulary.
 """
 
 import logging
-import shutil
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
@@ -149,13 +148,10 @@ class TextProcessor:
             self._file = self._find()
         return self._file
 
-    def copy_vocabulary(self, folder: Path) -> None:
-        """Puts the vocabulary into a folder, when it is at hand without asking the hub."""
-        at_hand = (self._file, self._given, *(path / VOCABULARY_FILE for path in self._search))
-        target = folder / VOCABULARY_FILE
-        for file in at_hand:
-            if file is not None and file.is_file() and not target.exists():
-                shutil.copyfile(file, target)
+    def vocabulary_at_hand(self) -> Path | None:
+        """Returns the sentencepiece file when it is here without asking the hub, else None."""
+        places = (self._file, self._given, *(path / VOCABULARY_FILE for path in self._search))
+        return next((file for file in places if file is not None and file.is_file()), None)
 
     def _tokens(self, text: str) -> list[int]:
         if not text:

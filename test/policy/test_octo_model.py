@@ -315,6 +315,18 @@ def test_an_unknown_module_in_the_config_is_refused(copy):
         OctoModel.load_pretrained(copy)
 
 
+def test_sizes_that_a_layer_cannot_have_are_told_without_a_traceback_of_jax(copy):
+    config = json.loads((copy / 'config.json').read_text())
+    stem = config['model']['observation_tokenizers']['primary']['kwargs']['encoder']['kwargs']
+    stem['features'] = [30, 30, 30, 30]
+    (copy / 'config.json').write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r'copy: its config .* make no model: .*\(30\)'):
+        OctoModel.load_pretrained(copy)
+    batch = msgpack_tree.read_tree(copy / 'example_batch.msgpack')
+    with pytest.raises(CheckpointError, match='the config and example batch make no model'):
+        OctoModel.from_config(config, batch)
+
+
 def test_an_example_batch_of_another_model_is_refused(copy):
     batch = msgpack_tree.read_tree(copy / 'example_batch.msgpack')
     batch['observation']['timestep_pad_mask'] = np.ones((1, 5), bool)
@@ -328,6 +340,15 @@ def test_a_vocabulary_with_more_ids_than_the_model_is_refused(golden):
         shipped_checkpoint(), vocabulary=golden / 't5' / 'spiece.model')
     with pytest.raises(TaskError, match=r'must be the vocabulary .* trained with \(384 ids\)'):
         model.create_tasks(texts=['pick up the red block'])
+
+
+def test_a_folder_with_another_vocabulary_is_not_saved_into(shipped, copy):
+    vocabulary = copy / 'spiece.model'
+    vocabulary.write_bytes(b'another one')
+    with pytest.raises(CheckpointError, match=r'/copy/spiece\.model: must be that of the model'):
+        shipped.save_pretrained(1, copy)
+    assert vocabulary.read_bytes() == b'another one'
+    assert not (copy / '1').exists()
 
 
 def test_the_shipped_checkpoint_is_small_and_stays_within_its_statistics(shipped):
