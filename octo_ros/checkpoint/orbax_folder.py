@@ -26,11 +26,11 @@ def read_orbax(folder: Path) -> dict[str, Any]:
     """
     import orbax.checkpoint as ocp
 
-    from octo_ros.checkpoint.orbax_reading import tree_checkpointer
+    from octo_ros.checkpoint.orbax_reading import tree_handler
 
     folder = folder.resolve()
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    with tree_checkpointer() as checkpointer:
+    with ocp.Checkpointer(tree_handler()) as checkpointer:
         try:
             saved = checkpointer.metadata(folder).item_metadata
             if saved is None:

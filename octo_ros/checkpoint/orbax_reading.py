@@ -43,13 +43,13 @@ class _ScalarHandler(_ToTheEnd, ocp.type_handlers.ScalarHandler):
     """Of single numbers."""
 
 
-def tree_checkpointer() -> ocp.Checkpointer:
-    """Returns what reads a tree of arrays and numbers; a context manager."""
-    registry = ocp.type_handlers.create_type_handler_registry(
-        (int, _ScalarHandler()), (float, _ScalarHandler()), (np.number, _ScalarHandler()),
-        (np.ndarray, _NumpyHandler()), (jax.Array, _ArrayHandler()),
-        (str, ocp.type_handlers.StringHandler()))
-    return ocp.Checkpointer(ocp.PyTreeCheckpointHandler(type_handler_registry=registry))
+def tree_handler() -> ocp.PyTreeCheckpointHandler:
+    """Returns what writes and reads a tree of arrays and numbers."""
+    return ocp.PyTreeCheckpointHandler(
+        type_handler_registry=ocp.type_handlers.create_type_handler_registry(
+            (int, _ScalarHandler()), (float, _ScalarHandler()), (np.number, _ScalarHandler()),
+            (np.ndarray, _NumpyHandler()), (jax.Array, _ArrayHandler()),
+            (str, ocp.type_handlers.StringHandler())))
 
 
 async def _each(read: Callable[..., Awaitable[Sequence[Any]]], calls: Sequence[tuple[Any, ...]]

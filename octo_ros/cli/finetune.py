@@ -1,6 +1,9 @@
 """`octo-ros finetune`: trains a policy on recordings, from a checkpoint or from scratch."""
 
 import argparse
+import contextlib
+import os
+from collections.abc import Iterator
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,7 +51,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument('--dataset', help='name in the saved statistics; none if left')
     parser.add_argument('--set', nargs='+', action='extend', default=[], metavar='NAME=VALUE',
                         help='any other parameter, optimizer.ema_decay=0.999; --set help lists')
-    hosts = parser.add_argument_group('several hosts')
+    hosts = parser.add_argument_group(
+        'several hosts', 'Start the same command on each; --out must be one folder for all.')
     hosts.add_argument('--coordinator', metavar='HOST:PORT', help='address of process 0')
     hosts.add_argument('--processes', type=int, default=1)
     hosts.add_argument('--process', type=int, default=0, help='number of this process')
@@ -74,16 +78,30 @@ def run(args: argparse.Namespace) -> int:
         connect(args.coordinator, args.processes, args.process)
     set_up()
     scratch = _group(ScratchParams, values, 'scratch.')
-    base, episodes = _prepare(args, scratch, params.seed)
-    held_out = range(len(episodes) - args.hold_out, len(episodes))
-    plan = plan_finetune(
-        base, episodes, model_params, params, held_out=held_out, dataset=args.dataset,
-        action_mask=_action_mask(args, episodes))
-    write_parameters(args.out, params, model_params)
-    return _train(args, plan, params)
+    with _first_process_speaks():
+        base, episodes = _prepare(args, scratch, params.seed)
+        held_out = range(len(episodes) - args.hold_out, len(episodes))
+        plan = plan_finetune(
+            base, episodes, model_params, params, held_out=held_out, dataset=args.dataset,
+            action_mask=_action_mask(args, episodes))
+        write_parameters(args.out, params, model_params)
+        _train(args, plan, params)
+    return 0
 
 
-def _train(args: argparse.Namespace, plan: 'Plan', params: Any) -> int:
+@contextlib.contextmanager
+def _first_process_speaks() -> Iterator[None]:
+    """Keeps all processes but the first from printing what it prints."""
+    from octo_ros.train.devices import is_first
+
+    with contextlib.ExitStack() as stack:
+        if not is_first():
+            nowhere = stack.enter_context(Path(os.devnull).open('w'))
+            stack.enter_context(contextlib.redirect_stdout(nowhere))
+        yield
+
+
+def _train(args: argparse.Namespace, plan: 'Plan', params: Any) -> None:
     from octo_ros.train.finetune import merge_text
     from octo_ros.train.finetune import save_outcome
     from octo_ros.train.loop import train
@@ -97,11 +115,11 @@ def _train(args: argparse.Namespace, plan: 'Plan', params: Any) -> int:
         outcome = train(plan.setup, params, args.out, progress=progress)
     folder = save_outcome(plan, outcome, args.out)
     _tell(args, plan, outcome, folder)
-    return 0
 
 
 def _tell(args: argparse.Namespace, plan: 'Plan', outcome: 'Outcome', folder: Path) -> None:
     from octo_ros.policy.profile import load_profile
+    from octo_ros.train.devices import is_first
     from octo_ros.train.pictures import draw_predictions
 
     if outcome.stopped:
@@ -113,7 +131,8 @@ def _tell(args: argparse.Namespace, plan: 'Plan', outcome: 'Outcome', folder: Pa
             names, report.per_dimension, strict=False))
         print(f'held-out action error by {name}, 1 = predicting the mean action: '
               f'{report.error:.3f} ({listed})')
-        draw_predictions(report, names, args.out / f'predictions_{name}.png')
+        if is_first():
+            draw_predictions(report, names, args.out / f'predictions_{name}.png')
     print(f'checkpoint: {folder}\nmetrics, curves and TensorBoard files: {args.out}')
 
 
@@ -121,17 +140,21 @@ def _prepare(args: argparse.Namespace, scratch: Any, seed: int
              ) -> tuple['OctoModel', 'EpisodeSet']:
     """Loads or makes the model, and the episodes at its image sizes."""
     from octo_ros.policy.octo_model import OctoModel
+    from octo_ros.train.devices import first_before_others
     from octo_ros.train.scratch import scratch_model
 
     if args.checkpoint != SCRATCH:
         model = OctoModel.load_pretrained(args.checkpoint, vocabulary=args.vocabulary)
         sizes = {key: value.shape[2:4] for key, value in model.example_batch['observation'].items()
                  if key.startswith('image_')}
-        return model, _episodes(args, sizes)
-    episodes = _episodes(args, {**_USUAL_SIZES, **data.sizes(args.size)})
+        with first_before_others('episodes'):
+            return model, _episodes(args, sizes)
+    with first_before_others('episodes'):
+        episodes = _episodes(args, {**_USUAL_SIZES, **data.sizes(args.size)})
     texts = [text for entry in episodes.entries for text in entry['instructions']]
-    model = scratch_model(scratch, episodes.image_sizes, episodes.actions.shape[1], texts,
-                          args.out / 'vocabulary', seed)
+    with first_before_others('vocabulary'):
+        model = scratch_model(scratch, episodes.image_sizes, episodes.actions.shape[1], texts,
+                              args.out / 'vocabulary', seed)
     return model, episodes
 
 

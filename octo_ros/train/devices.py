@@ -1,10 +1,19 @@
-"""Data-parallel training: the batch is spread over all devices, everything else is on each."""
+"""Data-parallel training: the batch is spread over all devices, everything else is on each.
 
+With several hosts, one process runs on each of them, and all go through the same steps. The first
+one alone writes what people read; states are written by all into a folder that all can reach.
+"""
+
+import contextlib
+from collections.abc import Callable
+from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
@@ -12,6 +21,7 @@ from jax.sharding import PartitionSpec
 from octo_ros.errors import ParameterError
 
 _AXIS = 'data'
+_LONGEST_WAIT_MS = 24 * 3600 * 1000
 
 
 def connect(coordinator: str, processes: int, process: int) -> None:
@@ -27,7 +37,57 @@ def connect(coordinator: str, processes: int, process: int) -> None:
     """
     if not 0 <= process < processes:
         raise ParameterError(f'the process must be from 0 to {processes - 1}, got {process}')
+    jax.config.update('jax_cpu_collectives_implementation', 'gloo')  # for hosts without a GPU
     jax.distributed.initialize(coordinator, processes, process)
+
+
+def is_first() -> bool:
+    """Returns True in the process that writes files and speaks to the user."""
+    return jax.process_index() == 0
+
+
+@contextlib.contextmanager
+def first_before_others(name: str) -> Iterator[None]:
+    """Runs a block in the first process, then in the others, which find the files it made.
+
+    Args:
+        name: of the block; each is run once.
+    """
+    if not is_first():
+        wait_for_all(name)
+    yield
+    if is_first():
+        wait_for_all(name)
+
+
+def wait_for_all(name: str) -> None:
+    """Waits until every process is at the point of this name; each point is passed once.
+
+    Collectives wait for each other as well, but some seconds only: not as long as reading
+    recordings or compiling may take.
+    """
+    if jax.process_count() > 1:
+        ocp.multihost.get_barrier_sync_fn()(key=name, timeout_ms=_LONGEST_WAIT_MS)
+
+
+def compile_everywhere(name: str, function: Any, *arguments: Any) -> Callable[..., Any]:
+    """Compiles a jitted function for arguments like these, in all processes before any goes on.
+
+    Args:
+        name: of the point where they wait for each other.
+        function: what `jax.jit` returned.
+        *arguments: of its first call.
+    """
+    compiled = function.lower(*arguments).compile()
+    wait_for_all(name)
+    return compiled
+
+
+def any_process(flag: bool) -> bool:
+    """Returns True in all processes when the flag is set in any; all must ask."""
+    if jax.process_count() == 1:
+        return flag
+    return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
 
 
 class Devices:

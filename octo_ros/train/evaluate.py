@@ -1,6 +1,7 @@
 """How well a policy predicts the actions of episodes that it was not trained with."""
 
 import dataclasses
+from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from octo_ros.model.octo import OctoModule
 from octo_ros.policy.images import Crop
 from octo_ros.policy.images import preprocess
 from octo_ros.train.devices import Devices
+from octo_ros.train.devices import compile_everywhere
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +82,9 @@ class Evaluator:
                 sample_shape=(samples,))
             return jnp.mean(chunks, axis=0)
 
-        self._predict = jax.jit(predict, out_shardings=devices.shared)
+        self._jitted = jax.jit(predict, out_shardings=devices.shared)
+        self._predict: Callable[..., Array] | None = None
+        self._goal = goal
 
     def __call__(self, params: Mapping[str, Any]) -> Report:
         """Tests a parameter tree."""
@@ -89,6 +93,9 @@ class Evaluator:
             key = jax.random.fold_in(jax.random.key(self._seed), number)
             placed = self._devices.put_rows(
                 {name: batch[name] for name in ('observation', 'task')})
+            if self._predict is None:
+                self._predict = compile_everywhere(
+                    f'test with goal: {self._goal}', self._jitted, params, placed, key)
             chunks.append(np.asarray(self._predict(params, placed, key)))
         predicted = np.concatenate(chunks)[:self._count]
         recorded = np.concatenate([batch['action'][:, -1] for batch in self._batches])

@@ -34,6 +34,7 @@ from octo_ros.train.adapt import horizon_of
 from octo_ros.train.adapt import no_augmentation
 from octo_ros.train.adapt import record_run
 from octo_ros.train.devices import Devices
+from octo_ros.train.devices import is_first
 from octo_ros.train.evaluate import Evaluator
 from octo_ros.train.freezing import frozen_keys
 from octo_ros.train.loop import Outcome
@@ -108,19 +109,25 @@ def plan_finetune(base: OctoModel, episodes: EpisodeSet, model_params: ModelPara
 
 
 def save_outcome(plan: Plan, outcome: Outcome, folder: Path) -> Path:
-    """Saves the trained model in the released layout; returns the checkpoint's folder."""
+    """Saves the trained model in the released layout; returns the checkpoint's folder.
+
+    With several processes only the first one writes.
+    """
+    target = folder / CHECKPOINT_FOLDER
+    if not is_first() or (target / str(outcome.step)).exists():
+        return target
     model = OctoModel(
         plan.model.module, outcome.params, plan.model.config, plan.model.example_batch,
         dataset_statistics=plan.model.dataset_statistics,
         text_processor=plan.model.text_processor, step=outcome.step)
-    target = folder / CHECKPOINT_FOLDER
-    if not (target / str(outcome.step)).exists():
-        model.save_pretrained(outcome.step, target)
+    model.save_pretrained(outcome.step, target)
     return target
 
 
 def write_parameters(folder: Path, *groups: Any) -> None:
-    """Notes the parameters of a run beside its results."""
+    """Notes the parameters of a run beside its results, in the first process."""
+    if not is_first():
+        return
     folder.mkdir(parents=True, exist_ok=True)
     values = {name: value for group in groups for name, value in schema.to_flat(group).items()}
     (folder / PARAMETERS_FILE).write_text(json.dumps(values, indent=1))

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import signal
 import threading
 import time
@@ -21,10 +22,15 @@ from octo_ros.data.batches import BatchSource
 from octo_ros.data.loader import batches
 from octo_ros.model.octo import OctoModule
 from octo_ros.train.devices import Devices
+from octo_ros.train.devices import any_process
+from octo_ros.train.devices import compile_everywhere
+from octo_ros.train.devices import is_first
+from octo_ros.train.devices import wait_for_all
 from octo_ros.train.freezing import join
 from octo_ros.train.freezing import split
 from octo_ros.train.metrics import CURVES_FILE
 from octo_ros.train.metrics import MetricLog
+from octo_ros.train.metrics import Metrics
 from octo_ros.train.metrics import draw_curves
 from octo_ros.train.params import TrainParams
 from octo_ros.train.saving import StateStore
@@ -89,7 +95,7 @@ def train(setup: Setup, params: TrainParams, folder: Path, *, devices: Devices |
     """Trains, going on from the state in the folder when there is one.
 
     SIGINT and SIGTERM end the run after the step in hand; its state is saved. A second one ends
-    it at once.
+    it at once. With several processes, any of them ends all at the next `log_every`.
 
     Args:
         setup: model, parameters and data.
@@ -105,18 +111,21 @@ def train(setup: Setup, params: TrainParams, folder: Path, *, devices: Devices |
     devices = devices or Devices()
     devices.check_batch(params.batch_size, params.optimizer.accumulate)
     trained, frozen = split(setup.params, setup.frozen_keys)
-    state = init_state(params, devices.put_shared(trained))
+    # Compiled, so that its arrays lie as those that a step gives.
+    state = jax.jit(functools.partial(init_state, params), out_shardings=devices.shared)(
+        devices.put_shared(trained))
     frozen = devices.put_shared(frozen)
     step_function = jax.jit(
         make_train_step(setup.module, params, setup.augmentation),
         out_shardings=(devices.shared, devices.shared), donate_argnums=0)
     del trained
+    wait_for_all('states')  # Orbax meets there with collectives
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(StateStore(folder / STATE_FOLDER))
         if store.latest is not None:
-            state = store.restore(devices.put_shared(state))
+            state = store.restore(state)
         start = int(state.step)
-        log = stack.enter_context(MetricLog(_log_folder(folder), start))
+        log = stack.enter_context(MetricLog(folder, start) if is_first() else Metrics())
         stream = stack.enter_context(contextlib.closing(
             batches(setup.source, start=start, workers=params.workers)))
         stop = stack.enter_context(_stop_signals())
@@ -125,14 +134,9 @@ def train(setup: Setup, params: TrainParams, folder: Path, *, devices: Devices |
         step = int(state.step)
         if step > start:
             store.save(step, state)
-        draw_curves(log.values, _log_folder(folder) / CURVES_FILE)
+        if is_first():
+            draw_curves(log.values, folder / CURVES_FILE)
     return Outcome(step, best_params(state, frozen), step < params.steps, log.values)
-
-
-def _log_folder(folder: Path) -> Path:
-    """Returns where this process logs: hosts may share the folder, which holds their states."""
-    process = jax.process_index()
-    return folder / f'process_{process}' if process else folder
 
 
 def best_params(state: TrainState, frozen: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,7 +148,7 @@ class _Run:
     """The steps of one run, with its logging in between."""
 
     def __init__(self, setup: Setup, params: TrainParams, step_function: Callable[..., Any],
-                 frozen: Mapping[str, Any], store: StateStore, log: MetricLog,
+                 frozen: Mapping[str, Any], store: StateStore, log: Metrics,
                  progress: Progress | None) -> None:
         self._setup = setup
         self._params = params
@@ -161,17 +165,26 @@ class _Run:
     def go(self, state: TrainState, stream: Iterator[Any], devices: Devices,
            stop: threading.Event) -> TrainState:
         step, last = int(state.step), self._params.steps
-        while step < last and not stop.is_set():
+        function: Callable[..., Any] | None = None
+        while step < last and not self._told_to_stop(step, stop):
             waited = time.perf_counter()
             batch = devices.put_batch(next(stream))
             self._idle_s += time.perf_counter() - waited
-            state, metrics = self._step(state, self._frozen, batch)
+            if function is None:
+                function = compile_everywhere('step', self._step, state, self._frozen, batch)
+            state, metrics = function(state, self._frozen, batch)
             step += 1
             self._pending.append(metrics)
             if len(self._pending) > _IN_FLIGHT:  # batches of steps not yet run take memory
                 jax.block_until_ready(self._pending[-_IN_FLIGHT - 1])
             self._after(step, state)
         return state
+
+    def _told_to_stop(self, step: int, stop: threading.Event) -> bool:
+        if jax.process_count() == 1:
+            return stop.is_set()
+        # Asking waits for the device, so it is done where that is waited for anyhow.
+        return step % self._params.log_every == 0 and any_process(stop.is_set())
 
     def _after(self, step: int, state: TrainState) -> None:
         params, final = self._params, step == self._params.steps

@@ -12,8 +12,32 @@ CURVES_FILE = 'curves.png'
 _FIELDS = ('step', 'name', 'value')
 
 
-class MetricLog:
-    """Writes metrics as they come; a context manager.
+class Metrics:
+    """Metrics of a run in memory: all that a process keeps which is not the first.
+
+    Attributes:
+        values: metric to its value by step.
+    """
+
+    def __init__(self) -> None:
+        """Begins with none."""
+        self.values: dict[str, dict[int, float]] = {}
+
+    def __enter__(self) -> 'Metrics':
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        """Has nothing to close."""
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Adds the metrics of a step."""
+        for name, value in metrics.items():
+            self.values.setdefault(name, {})[step] = float(value)
+
+
+class MetricLog(Metrics):
+    """Writes metrics as they come, too; a context manager.
 
     A run that is taken up again goes on behind the step it starts from: lines of later steps,
     which a killed run may have left, are dropped, so the file is that of one uninterrupted run.
@@ -26,9 +50,9 @@ class MetricLog:
             folder: where they lie.
             start: step from which the run goes on.
         """
+        super().__init__()
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / CSV_FILE
-        self.values: dict[str, dict[int, float]] = {}
         self._keep(start)
         self._file = self.path.open('w', newline='')
         self._csv = csv.writer(self._file)
@@ -38,9 +62,6 @@ class MetricLog:
                 self._csv.writerow((step, name, repr(value)))
         self._events = SummaryWriter(str(folder / 'tensorboard'), purge_step=start + 1)
 
-    def __enter__(self) -> 'MetricLog':
-        return self
-
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
         self._file.close()
@@ -48,8 +69,8 @@ class MetricLog:
 
     def write(self, step: int, metrics: Mapping[str, float]) -> None:
         """Adds the metrics of a step."""
+        super().write(step, metrics)
         for name, value in metrics.items():
-            self.values.setdefault(name, {})[step] = float(value)
             self._csv.writerow((step, name, repr(float(value))))
             self._events.add_scalar(name, float(value), step)
         self._file.flush()
@@ -61,7 +82,7 @@ class MetricLog:
         with self.path.open(newline='') as file:
             for row in csv.DictReader(file):
                 if int(row['step']) <= start:
-                    self.values.setdefault(row['name'], {})[int(row['step'])] = float(row['value'])
+                    super().write(int(row['step']), {row['name']: float(row['value'])})
 
 
 def draw_curves(values: Mapping[str, Mapping[int, float]], file: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from octo_ros.checkpoint.orbax_reading import tree_handler
 from octo_ros.errors import CheckpointError
 
 _KEPT = 2
@@ -15,14 +16,16 @@ _KEPT = 2
 class StateStore:
     """Saved states of a run, written by Orbax behind the back of the training; a context manager.
 
-    The two latest are kept. A state appears whole or not at all.
+    The two latest are kept. A state appears whole or not at all. With several processes, all must
+    save and restore the same steps, in a folder that all can reach.
     """
 
     def __init__(self, path: Path) -> None:
         """Opens the folder, making it when there is none."""
         self.path = path.absolute()
-        self._manager = ocp.CheckpointManager(self.path, options=ocp.CheckpointManagerOptions(
-            max_to_keep=_KEPT, create=True, enable_async_checkpointing=True))
+        self._manager = ocp.CheckpointManager(
+            self.path, item_handlers=tree_handler(), options=ocp.CheckpointManagerOptions(
+                max_to_keep=_KEPT, create=True, enable_async_checkpointing=True))
 
     def __enter__(self) -> 'StateStore':
         return self
@@ -40,7 +43,7 @@ class StateStore:
     def save(self, step: int, state: Any) -> None:
         """Begins to save a state; the arrays may be used and donated at once."""
         if step != self.latest:
-            self._manager.save(step, args=ocp.args.StandardSave(state))
+            self._manager.save(step, args=ocp.args.PyTreeSave(state))
 
     def restore(self, like: Any) -> Any:
         """Returns the latest state, in the structure, shapes and placement of `like`.
@@ -49,9 +52,12 @@ class StateStore:
             CheckpointError: it is damaged, or of a run with other parameters.
         """
         shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        arguments = ocp.checkpoint_utils.construct_restore_args(shapes)
         try:
-            return self._manager.restore(self.latest, args=ocp.args.StandardRestore(shapes))
-        except (ValueError, KeyError, OSError, TypeError) as error:
+            return self._manager.restore(
+                self.latest, args=ocp.args.PyTreeRestore(shapes, restore_args=arguments))
+        except Exception as error:
+            # Orbax and TensorStore document no common base of what damaged files make them raise.
             raise CheckpointError(
                 f'{self.path / str(self.latest)}: must hold the state of this very run '
                 f'({str(error)[:300]}); give the same data, checkpoint and parameters, or another '

@@ -12,6 +12,7 @@ from octo_ros.data.store import EpisodeSet
 from octo_ros.train.adapt import ModelParams
 from octo_ros.train.devices import Devices
 from octo_ros.train.devices import connect
+from octo_ros.train.devices import first_before_others
 from octo_ros.train.finetune import plan_finetune
 from octo_ros.train.loop import train
 from octo_ros.train.params import TrainParams
@@ -26,9 +27,12 @@ def main():
     if where:
         connect(where[0], int(where[1]), int(where[2]))
     episodes = EpisodeSet(data)
-    params = schema.from_flat(TrainParams, json.loads(flat))
-    base = make_base(episodes, Path(folder) / 'vocabulary')
-    plan = plan_finetune(base, episodes, ModelParams(), params, held_out=[0])
+    values = json.loads(flat)
+    head = values.pop('model.head', 'keep')
+    params = schema.from_flat(TrainParams, values)
+    with first_before_others('vocabulary'):
+        base = make_base(episodes, Path(folder) / 'vocabulary')
+    plan = plan_finetune(base, episodes, ModelParams(head=head), params, held_out=[0])
 
     class Printer:
         def update(self, step, metrics):
