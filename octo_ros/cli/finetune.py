@@ -2,26 +2,24 @@
 
 import argparse
 import contextlib
+import dataclasses
 import os
 from collections.abc import Iterator
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
-from typing import Any
 
+from octo_ros.cli import closed_loop_test
 from octo_ros.cli import data
+from octo_ros.cli import training_options
+from octo_ros.cli.training_options import Options
 from octo_ros.errors import ParameterError
-from octo_ros.params import from_flat
-from octo_ros.params import leaves
 
 if TYPE_CHECKING:
     from octo_ros.data.store import EpisodeSet
     from octo_ros.policy.octo_model import OctoModel
     from octo_ros.train.finetune import Plan
     from octo_ros.train.loop import Outcome
-
-SCRATCH = 'scratch'
-_USUAL_SIZES = {'image_primary': (96, 96), 'image_secondary': (96, 96), 'image_wrist': (64, 64)}
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -32,25 +30,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         'saves a checkpoint that the controller and Octo itself load. Run again with the same '
         'options, it goes on where it stopped.')
     data.add_source_options(parser)
-    parser.add_argument('--checkpoint', default=SCRATCH,
-                        help='folder, or hf://owner/name; a small new model if left')
     parser.add_argument('--out', type=Path, required=True, help='folder of the run')
-    parser.add_argument('--size', action='append', default=[], metavar='KEY=HEIGHTxWIDTH',
-                        help='size of a camera of a new model, primary=96x96; multiples of 16')
-    parser.add_argument('--vocabulary', metavar='PATH', help="the checkpoint's sentencepiece file")
-    parser.add_argument('--mode', help='full, head_only or head_mlp_only (full)')
-    parser.add_argument('--modality', metavar='TASK', help='image_conditioned, '
-                        'language_conditioned or multimodal (multimodal)')
-    parser.add_argument('--steps', type=int, help='optimizer steps (50000)')
-    parser.add_argument('--batch-size', type=int, help='examples a step (256)')
-    parser.add_argument('--learning-rate', type=float, help='peak (3e-4)')
-    parser.add_argument('--seed', type=int, help='of everything random (42)')
-    parser.add_argument('--proprio', action='store_true', help='give the --state to the policy')
-    parser.add_argument('--hold-out', type=int, default=0, metavar='N',
-                        help='last N episodes to test with (0)')
     parser.add_argument('--dataset', help='name in the saved statistics; none if left')
-    parser.add_argument('--set', nargs='+', action='extend', default=[], metavar='NAME=VALUE',
-                        help='any other parameter, optimizer.ema_decay=0.999; --set help lists')
+    training_options.add(parser)
+    closed_loop_test.add_options(parser)
     hosts = parser.add_argument_group(
         'several hosts', 'Start the same command on each; --out must be one folder for all.')
     hosts.add_argument('--coordinator', metavar='HOST:PORT', help='address of process 0')
@@ -61,31 +44,27 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trains; returns 0."""
     from octo_ros.policy.device import set_up
-    from octo_ros.train.adapt import ModelParams
     from octo_ros.train.finetune import plan_finetune
     from octo_ros.train.finetune import write_parameters
-    from octo_ros.train.params import TrainParams
-    from octo_ros.train.scratch import ScratchParams
 
-    if 'help' in args.set:
-        _list_parameters({'': TrainParams, 'model.': ModelParams, 'scratch.': ScratchParams})
+    if training_options.HELP in args.set:
+        training_options.list_parameters()
         return 0
-    values = _values(args)
-    params = _group(TrainParams, values, '')
-    model_params = _group(ModelParams, values, 'model.')
+    options = training_options.read(args)
+    closed_loop_test.check_options(args, options.train)
     if args.coordinator:
         from octo_ros.train.devices import connect
         connect(args.coordinator, args.processes, args.process)
     set_up()
-    scratch = _group(ScratchParams, values, 'scratch.')
     with _first_process_speaks():
-        base, episodes = _prepare(args, scratch, params.seed)
-        held_out = range(len(episodes) - args.hold_out, len(episodes))
+        base, episodes = _prepare(args, options)
+        held_out = range(len(episodes) - options.hold_out, len(episodes))
         plan = plan_finetune(
-            base, episodes, model_params, params, held_out=held_out, dataset=args.dataset,
-            action_mask=_action_mask(args, episodes))
-        write_parameters(args.out, params, model_params)
-        _train(args, plan, params)
+            base, episodes, options.model, options.train, held_out=held_out,
+            dataset=args.dataset, action_mask=_action_mask(args, episodes))
+        write_parameters(args.out, {
+            '': options.train, 'model.': options.model, 'scratch.': options.scratch})
+        _train(args, options, plan)
     return 0
 
 
@@ -101,18 +80,26 @@ def _first_process_speaks() -> Iterator[None]:
         yield
 
 
-def _train(args: argparse.Namespace, plan: 'Plan', params: Any) -> None:
+def _train(args: argparse.Namespace, options: Options, plan: 'Plan') -> None:
     from octo_ros.train.finetune import merge_text
     from octo_ros.train.finetune import save_outcome
     from octo_ros.train.loop import train
     from octo_ros.train.progress import ProgressBar
 
-    if args.checkpoint != SCRATCH:
+    params = options.train
+    if options.checkpoint:
         print(merge_text(plan.report, plan.model))
     source = plan.setup.source
     print(f'{source.examples} steps to train with, batches of {params.batch_size}')
-    with ProgressBar(params.steps) as progress:
-        outcome = train(plan.setup, params, args.out, progress=progress)
+    with contextlib.ExitStack() as stack:
+        setup = plan.setup
+        if args.closed_loop_every:
+            test = stack.enter_context(closed_loop_test.ClosedLoopTest(
+                plan.model, params, every=args.closed_loop_every,
+                episodes=args.closed_loop_episodes, statistics_key=args.dataset or ''))
+            setup = dataclasses.replace(setup, tests={**setup.tests, 'closed_loop': test})
+        progress = stack.enter_context(ProgressBar(params.steps))
+        outcome = train(setup, params, args.out, progress=progress)
     folder = save_outcome(plan, outcome, args.out)
     _tell(args, plan, outcome, folder)
 
@@ -136,25 +123,25 @@ def _tell(args: argparse.Namespace, plan: 'Plan', outcome: 'Outcome', folder: Pa
     print(f'checkpoint: {folder}\nmetrics, curves and TensorBoard files: {args.out}')
 
 
-def _prepare(args: argparse.Namespace, scratch: Any, seed: int
-             ) -> tuple['OctoModel', 'EpisodeSet']:
+def _prepare(args: argparse.Namespace, options: Options) -> tuple['OctoModel', 'EpisodeSet']:
     """Loads or makes the model, and the episodes at its image sizes."""
     from octo_ros.policy.octo_model import OctoModel
     from octo_ros.train.devices import first_before_others
     from octo_ros.train.scratch import scratch_model
 
-    if args.checkpoint != SCRATCH:
-        model = OctoModel.load_pretrained(args.checkpoint, vocabulary=args.vocabulary)
+    if options.checkpoint:
+        model = OctoModel.load_pretrained(options.checkpoint, vocabulary=args.vocabulary)
         sizes = {key: value.shape[2:4] for key, value in model.example_batch['observation'].items()
                  if key.startswith('image_')}
         with first_before_others('episodes'):
             return model, _episodes(args, sizes)
     with first_before_others('episodes'):
-        episodes = _episodes(args, {**_USUAL_SIZES, **data.sizes(args.size)})
+        episodes = _episodes(args, options.sizes)
     texts = [text for entry in episodes.entries for text in entry['instructions']]
     with first_before_others('vocabulary'):
-        model = scratch_model(scratch, episodes.image_sizes, episodes.actions.shape[1], texts,
-                              args.out / 'vocabulary', seed)
+        model = scratch_model(
+            options.scratch, episodes.image_sizes, episodes.actions.shape[1], texts,
+            args.out / 'vocabulary', options.train.seed)
     return model, episodes
 
 
@@ -185,36 +172,3 @@ def _action_mask(args: argparse.Namespace, episodes: 'EpisodeSet') -> list[bool]
     dimensions = episodes.actions.shape[1]
     return gripper_mask(
         dimensions, [index for index in grippers if index < dimensions]).tolist()
-
-
-def _values(args: argparse.Namespace) -> dict[str, Any]:
-    """Returns the parameters that were given, by dotted name."""
-    import yaml
-
-    values = {name: yaml.safe_load(text) for name, text in data.pairs('--set', args.set).items()}
-    values = {name: tuple(value) if isinstance(value, list) else value
-              for name, value in values.items()}
-    options = {
-        'mode': args.mode, 'task.modality': args.modality, 'steps': args.steps,
-        'batch_size': args.batch_size, 'optimizer.learning_rate': args.learning_rate,
-        'seed': args.seed, 'model.proprio': args.proprio or None}
-    return {**{name: value for name, value in options.items() if value is not None}, **values}
-
-
-def _group(schema: type, values: Mapping[str, Any], prefix: str) -> Any:
-    others = ('model.', 'scratch.')
-    mine = {name.removeprefix(prefix): value for name, value in values.items()
-            if (name.startswith(prefix) if prefix else not name.startswith(others))}
-    return from_flat(schema, mine, source='octo-ros finetune')
-
-
-def _list_parameters(schemas: Mapping[str, type]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table('name', 'default', 'meaning')
-    for prefix, schema in schemas.items():
-        for leaf in leaves(schema):
-            limits = f' ({leaf.rules.text()})' if leaf.rules.text() else ''
-            table.add_row(prefix + leaf.name, repr(leaf.default), leaf.rules.description + limits)
-    Console(width=140).print(table)

@@ -124,12 +124,18 @@ def save_outcome(plan: Plan, outcome: Outcome, folder: Path) -> Path:
     return target
 
 
-def write_parameters(folder: Path, *groups: Any) -> None:
-    """Notes the parameters of a run beside its results, in the first process."""
+def write_parameters(folder: Path, groups: Mapping[str, Any]) -> None:
+    """Notes the parameters of a run beside its results, in the first process.
+
+    Args:
+        folder: of the run.
+        groups: prefix (`model.`) to parameters.
+    """
     if not is_first():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    values = {name: value for group in groups for name, value in schema.to_flat(group).items()}
+    values = {prefix + name: value for prefix, group in groups.items()
+              for name, value in schema.to_flat(group).items()}
     (folder / PARAMETERS_FILE).write_text(json.dumps(values, indent=1))
 
 

@@ -35,4 +35,7 @@ class ProgressBar:
             parts.append(f'{metrics["samples_per_s"]:.0f} samples/s')
         parts += [f'{name.split("/")[0]} {value:.3f}' for name, value in metrics.items()
                   if name.endswith('/error')]
+        parts += [f'{name.split("/")[1].removesuffix("_all")} {value:.0%}'
+                  for name, value in metrics.items()
+                  if name.startswith('closed_loop/') and name.endswith('_all')]
         self._bar.update(self._task, completed=step, text='  '.join(parts))

@@ -1,0 +1,140 @@
+"""Whole runs by name: `octo-ros finetune RECORDINGS --preset NAME`.
+
+A preset is a starting point; whatever the command line gives goes before it. What its docstring
+says of run time and success was measured with its command, or says that it was not.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from octo_ros.data.tasks import TaskParams
+from octo_ros.errors import ParameterError
+from octo_ros.errors import closest
+from octo_ros.params import to_flat
+from octo_ros.train.adapt import ModelParams
+from octo_ros.train.params import OptimizerParams
+from octo_ros.train.params import TrainParams
+from octo_ros.train.scratch import ScratchParams
+
+RELEASED_SMALL = 'hf://rail-berkeley/octo-small-1.5'
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """What a run starts from.
+
+    Attributes:
+        checkpoint: what is fine-tuned; empty for a new small model.
+        sizes: camera to height and width of a new model's images [pixel].
+        hold_out: number of episodes, the last ones, to test with.
+        train: the run.
+        model: what of the checkpoint's model is changed.
+        scratch: sizes of a new model.
+    """
+
+    checkpoint: str = ''
+    sizes: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
+    hold_out: int = 0
+    train: TrainParams = dataclasses.field(default_factory=TrainParams)
+    model: ModelParams = dataclasses.field(default_factory=ModelParams)
+    scratch: ScratchParams = dataclasses.field(default_factory=ScratchParams)
+
+    def values(self) -> dict[str, Any]:
+        """Returns all parameters by dotted name, as `--set` takes them."""
+        groups = {'': self.train, 'model.': self.model, 'scratch.': self.scratch}
+        return {prefix + name: value for prefix, group in groups.items()
+                for name, value in to_flat(group).items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class OctoSmall(Preset):
+    """Fine-tunes all of the released Octo-Small but its language model, as its authors do.
+
+    Command: octo-ros finetune RECORDINGS --robot widowx --preset octo_small --out trained
+    Run time: not measured. On a GPU with little memory add --set optimizer.accumulate=4.
+    Expected success: not measured.
+    """
+
+    checkpoint: str = RELEASED_SMALL
+    hold_out: int = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class OctoSmallHead(Preset):
+    """Trains only the action head of the released Octo-Small: for a laptop or a small GPU.
+
+    The transformer runs forward only, so that memory and time go down; a robot that differs much
+    from those that Octo knows wants `octo_small`.
+
+    Command: octo-ros finetune RECORDINGS --robot widowx --preset octo_small_head --out trained
+    Run time: not measured.
+    Expected success: not measured.
+    """
+
+    checkpoint: str = RELEASED_SMALL
+    hold_out: int = 4
+    train: TrainParams = dataclasses.field(default_factory=lambda: TrainParams(
+        mode='head_only', steps=10_000, batch_size=64,
+        optimizer=OptimizerParams(warmup_steps=500)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Tabletop(Preset):
+    """Trains the small policy that ships with the package, on recordings of the simulator.
+
+    Command: octo-ros finetune demos --robot viperx_sim --preset tabletop --out trained
+    Run time: not measured.
+    Expected success: not measured.
+    """
+
+    hold_out: int = 8
+    train: TrainParams = dataclasses.field(default_factory=lambda: TrainParams(
+        steps=12_000, batch_size=64, augment=False, eval_every=2000,
+        task=TaskParams(keep_image_prob=0.4),
+        optimizer=OptimizerParams(learning_rate=1.5e-3, warmup_steps=200, ema_decay=0.999)))
+    model: ModelParams = dataclasses.field(default_factory=lambda: ModelParams(
+        head='l1', proprio=True, proprio_bins=0))
+
+
+@dataclasses.dataclass(frozen=True)
+class BridgeSmall(Preset):
+    """Trains a new small model on a handful of real episodes, on a processor without a GPU.
+
+    It is for a first look at one's own data: a policy to rely on wants a released checkpoint.
+
+    Command: octo-ros finetune RECORDINGS --robot widowx --state /state --preset bridge_small
+        --out trained
+    Run time: not measured.
+    Expected success: not measured on a robot.
+    """
+
+    sizes: Mapping[str, tuple[int, int]] = dataclasses.field(
+        default_factory=lambda: {'primary': (64, 64)})
+    hold_out: int = 4
+    train: TrainParams = dataclasses.field(default_factory=lambda: TrainParams(
+        steps=1000, batch_size=32, log_every=50, eval_every=250, save_every=250,
+        optimizer=OptimizerParams(learning_rate=1e-3, warmup_steps=100, weight_decay=0.1)))
+    model: ModelParams = dataclasses.field(default_factory=lambda: ModelParams(
+        head='mse', proprio=True, proprio_bins=0))
+
+
+PRESETS: Mapping[str, type[Preset]] = {
+    'octo_small': OctoSmall, 'octo_small_head': OctoSmallHead, 'tabletop': Tabletop,
+    'bridge_small': BridgeSmall}
+
+
+def find_preset(name: str) -> Preset:
+    """Returns a preset. Raises ParameterError for an unknown name."""
+    if name not in PRESETS:
+        raise ParameterError(
+            f"'--preset' must be one of {', '.join(PRESETS)}, got '{name}'"
+            f'{closest(name, PRESETS)}; --preset help tells of each')
+    return PRESETS[name]()
+
+
+def describe_presets() -> str:
+    """Returns the name and the text of every preset."""
+    return '\n\n'.join(f'{name}\n  ' + (inspect.getdoc(kind) or '').replace('\n', '\n  ')
+                       for name, kind in PRESETS.items()) + '\n'
