@@ -34,6 +34,8 @@ NAME = 'image_player'
 _NS = 1_000_000_000
 _CLOCK_PERIOD_S = 0.01
 _POLL_S = 0.05
+_CATCH_UP = 2.0  # times the rate
+_MOST_LATE_S = 1.0  # further behind, it is given up to catch up
 # In a loop, the time from the last message of one round to the first of the next.
 _LOOP_GAP_NS = 200_000_000
 
@@ -56,6 +58,42 @@ class PlayerParams:
         ge=0.0, le=600.0)
 
 
+class _Pace:
+    """When each time of the recording is due, told from when the first one was.
+
+    So being late with one message does not make the next ones late. What is behind is caught up
+    with at a bounded speed, for a burst of images would be lost on its way.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._zero_s = self._passed_s = time.monotonic()
+        self._first_ns = self._passed_ns = 0
+
+    def begin(self, first_ns: int, after_ns: int | None) -> None:
+        """Begins a round with its first time; `after_ns` on the round before is that moment."""
+        self._zero_s = time.monotonic() if after_ns is None else self._due_s(after_ns)
+        self._first_ns = first_ns
+        self.passed(first_ns)
+
+    def left_s(self, time_ns: int) -> float:
+        """Returns how long it is until a time of the recording may be passed [s]."""
+        gap_s = (time_ns - self._passed_ns) / _NS / self._rate
+        return max(self._due_s(time_ns), self._passed_s + gap_s / _CATCH_UP) - time.monotonic()
+
+    def passed(self, time_ns: int) -> float:
+        """Notes that a time is passed now; returns how late that is [s]."""
+        self._passed_s, self._passed_ns = time.monotonic(), time_ns
+        return self._passed_s - self._due_s(time_ns)
+
+    def delay(self, seconds: float) -> None:
+        """Makes all that follows later."""
+        self._zero_s += seconds
+
+    def _due_s(self, time_ns: int) -> float:
+        return self._zero_s + (time_ns - self._first_ns) / _NS / self._rate
+
+
 class ImagePlayer(parameters.ParameterNode):
     """Plays one recording and ends."""
 
@@ -71,6 +109,13 @@ class ImagePlayer(parameters.ParameterNode):
         self._on_message = on_message
         self._topic_publishers: dict[str, Publisher] = {}
         self._clock_publisher: Publisher | None = None
+        self._played_ns = 0
+        self._late = False
+
+    @property
+    def played_ns(self) -> int:
+        """Time of the recording up to which it was played, as /clock tells it [ns]; 0 before."""
+        return self._played_ns
 
     def start(self, stopping: threading.Event) -> None:
         """Plays until the end or until `stopping` is set; sets it at the end. Raises OctoError."""
@@ -139,48 +184,58 @@ class ImagePlayer(parameters.ParameterNode):
 
     def _play(self, bag: BagReader, options: PlayerParams, stopping: threading.Event) -> None:
         self.get_logger().info(f"Playing '{options.bag}'" + (' in a loop' * options.loop))
+        pace = _Pace(options.rate)
+        after_ns: int | None = None
         while True:
-            played = self._round(bag, options, stopping)
+            self._round(bag, options, pace, after_ns, stopping)
             if stopping.is_set() or not options.loop:
                 break
-            self._pass_time(played, played + _LOOP_GAP_NS, options, stopping)
+            after_ns = self._played_ns + _LOOP_GAP_NS
+            self._pass_time(after_ns, options, pace, stopping)
         if not stopping.is_set():
             tail_ns = round(options.tail_s * options.rate * _NS)
-            self._pass_time(played, played + tail_ns, options, stopping)
+            self._pass_time(self._played_ns + tail_ns, options, pace, stopping)
 
-    def _round(self, bag: BagReader, options: PlayerParams, stopping: threading.Event) -> int:
-        """Plays the recording once; returns the time of its last message [ns]."""
-        played_ns: int | None = None
+    def _round(self, bag: BagReader, options: PlayerParams, pace: _Pace, after_ns: int | None,
+               stopping: threading.Event) -> None:
+        """Plays the recording once."""
+        begun = False
         for item in self._messages(bag):
-            if played_ns is None:
-                played_ns = item.log_ns
-                self._publish_clock(played_ns)
-            self._pass_time(played_ns, item.log_ns, options, stopping)
+            if not begun:
+                pace.begin(item.log_ns, after_ns)
+                self._set_time(item.log_ns)
+                begun = True
+            self._pass_time(item.log_ns, options, pace, stopping)
             if stopping.is_set():
-                return item.log_ns
-            played_ns = max(played_ns, item.log_ns)
+                return
             self._publish(bag, item, fresh=not options.clock)
-        if played_ns is None:
+        if not begun:
             raise BagError(f'recording {bag.path} must hold messages on the topics to play')
-        return played_ns
 
     def _messages(self, bag: BagReader) -> Iterator[BagMessage]:
         return bag.messages(list(self._topic_publishers))
 
-    def _pass_time(self, from_ns: int, to_ns: int, options: PlayerParams,
+    def _pass_time(self, to_ns: int, options: PlayerParams, pace: _Pace,
                    stopping: threading.Event) -> None:
-        """Waits while the time of the recording goes on, with the clock ticking."""
-        started_s = time.monotonic()
-        duration_s = (to_ns - from_ns) / _NS / options.rate
-        while (passed_s := time.monotonic() - started_s) < duration_s:
-            pause_s = min(duration_s - passed_s,
-                          _CLOCK_PERIOD_S if options.clock else duration_s)
-            if stopping.wait(pause_s):
+        """Waits for a time of the recording, with the clock ticking."""
+        while (left_s := pace.left_s(to_ns)) > 0.0:
+            if stopping.wait(min(left_s, _CLOCK_PERIOD_S if options.clock else left_s)):
                 return
-            passed_ns = round((time.monotonic() - started_s) * options.rate * _NS)
-            self._publish_clock(min(to_ns, from_ns + passed_ns))
+            before_ns = round(max(0.0, pace.left_s(to_ns)) * options.rate * _NS)
+            self._set_time(max(self._played_ns, to_ns - before_ns))
+        late_s = pace.passed(to_ns)
+        if late_s > _MOST_LATE_S:
+            pace.delay(late_s)
+            if not self._late:
+                self.get_logger().warning(
+                    'This machine is too slow to play at this rate, or stood still; time runs '
+                    'slower. Lower the rate')
+            self._late = True
+        if to_ns > self._played_ns:
+            self._set_time(to_ns)
 
-    def _publish_clock(self, now_ns: int) -> None:
+    def _set_time(self, now_ns: int) -> None:
+        self._played_ns = now_ns
         if self._clock_publisher is not None:
             self._clock_publisher.publish(
                 Clock(clock=Time(sec=now_ns // _NS, nanosec=now_ns % _NS)))
