@@ -117,6 +117,14 @@ def decode_action(message: Any, names: Sequence[str]) -> Float[np.ndarray, 'ad']
     return numbers
 
 
+def require_finite(action: Float[np.ndarray, 'ad'], names: Sequence[str]) -> None:
+    """Raises BagError for an action with NaN or infinity."""
+    bad = [f'{value} for {name}' for name, value in zip(names, action, strict=True)
+           if not np.isfinite(value)]
+    if bad:
+        raise BagError(f"recorded action must be finite, got {', '.join(bad)}")
+
+
 def action_stamp_ns(message: Any, log_ns: int) -> int:
     """Returns the header stamp of a recorded action, or its time of recording [ns]."""
     return (stamp_ns(message) if hasattr(message, 'header') else 0) or log_ns

@@ -12,8 +12,8 @@ from rosbags.typesys.store import Typestore
 
 from octo_ros.bags.picture import Picture
 from octo_ros.bags.picture import draw
-from octo_ros.bags.replay import ReplayResult
-from octo_ros.bags.replay import Step
+from octo_ros.bags.results import ReplayResult
+from octo_ros.bags.results import Step
 from octo_ros.errors import BagError
 from octo_ros.errors import ObservationError
 from octo_ros.messages.commands import CommandMessages

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from octo_ros.bags.episodes import TopicMap
     from octo_ros.bags.reader import BagReader
-    from octo_ros.bags.replay import ReplayResult
+    from octo_ros.bags.results import ReplayResult
     from octo_ros.policy.control_loop import LoopParams
     from octo_ros.policy.profile import RobotProfile
 
@@ -97,7 +97,7 @@ def _goals(args: argparse.Namespace) -> dict[str, types.SimpleNamespace]:
 def _offline(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile',
              loop: 'LoopParams') -> 'ReplayResult':
     from octo_ros.bags.replay import OfflineReplay
-    from octo_ros.bags.replay import require_actions
+    from octo_ros.bags.results import require_actions
     from octo_ros.messages.runtime import Runtime
     from octo_ros.policy.policy import OctoPolicy
     from octo_ros.policy.policy import PolicyParams
@@ -129,8 +129,8 @@ def _offline(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile'
 
 def _live(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile',
           loop: 'LoopParams') -> 'ReplayResult':
-    from octo_ros.bags.replay import collect_live
-    from octo_ros.bags.replay import require_actions
+    from octo_ros.bags.live import collect_live
+    from octo_ros.bags.results import require_actions
     from octo_ros.nodes.live_replay import run_live
 
     if args.goal:
@@ -156,7 +156,7 @@ def _live(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile',
             on_message=advance)
     result = collect_live(
         bag.messages(topics.topics), chunks, topics, names=profile.action.names,
-        step_ns=loop.step_ns, task=args.instruction)
+        loop=loop, task=args.instruction)
     require_actions(result)
     return result
 
@@ -226,7 +226,7 @@ def _write(folder: Path, result: 'ReplayResult', bag: 'BagReader', profile: 'Rob
 
 def _report(result: 'ReplayResult', names: Sequence[str], folder: Path,
             max_error: float | None) -> int:
-    from octo_ros.bags.replay import errors
+    from octo_ros.bags.results import errors
 
     print(f'{len(result.chunks)} chunks, {len(result.steps)} actions; task: '
           f"{result.task or 'goal image'}")

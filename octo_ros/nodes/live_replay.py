@@ -15,6 +15,7 @@ from rclpy.context import Context
 from rclpy.parameter import Parameter
 from trajectory_msgs.msg import JointTrajectory
 
+from octo_ros.bags.live import LiveChunk
 from octo_ros.bags.reader import BagReader
 from octo_ros.errors import OctoError
 from octo_ros.errors import ParameterError
@@ -35,7 +36,7 @@ _TRANSPORTS = {'sensor_msgs/msg/Image': 'raw', 'sensor_msgs/msg/CompressedImage'
 def run_live(bag_path: Path, *, cameras: Mapping[str, str], others: Mapping[str, str],
              instruction: str | None, instruction_topic: str | None,
              parameters: Mapping[str, Any],
-             on_message: Callable[[], Any] | None = None) -> list[AcceptedChunk]:
+             on_message: Callable[[], Any] | None = None) -> list[LiveChunk]:
     """Plays a recording into a controller that is started for it.
 
     Args:
@@ -48,7 +49,7 @@ def run_live(bag_path: Path, *, cameras: Mapping[str, str], others: Mapping[str,
         on_message: called after each message that was played.
 
     Returns:
-        The chunks in order, stamped in the time of the recording.
+        The chunks in order of their arrival, stamped in the time of the recording.
 
     Raises:
         OctoError: the controller ended, or the cameras are of different transports.
@@ -90,15 +91,17 @@ def _transport(bag_path: Path, cameras: Mapping[str, str]) -> str:
 
 
 def _play(context: Context, controller: 'subprocess.Popen[bytes]', bag_path: Path,
-          topics: list[str], on_message: Callable[[], Any] | None) -> list[AcceptedChunk]:
-    chunks: list[AcceptedChunk] = []
+          topics: list[str], on_message: Callable[[], Any] | None) -> list[LiveChunk]:
+    chunks: list[LiveChunk] = []
     options = {'bag': str(bag_path), 'topics': topics, 'clock': True, 'wait_for': NAME,
                'tail_s': _TAIL_S}
     player = ImagePlayer(on_message, context=context, parameter_overrides=[
         Parameter(name, value=value) for name, value in options.items()])
     player.create_subscription(
         JointTrajectory, f'{NAME}/action_chunk',
-        lambda message: chunks.append(_accepted(message, len(chunks))), qos.named('reliable'))
+        lambda message: chunks.append(
+            LiveChunk(_accepted(message, len(chunks)), player.played_ns)),
+        qos.named('reliable'))
     stopping = threading.Event()
     threading.Thread(target=_end_with, args=(controller, stopping), daemon=True).start()
     spinner = Spinner(player)
@@ -111,7 +114,7 @@ def _play(context: Context, controller: 'subprocess.Popen[bytes]', bag_path: Pat
     if controller.poll() is not None:
         raise OctoError('the controller must run until the recording ends, it ended with exit '
                         f'code {controller.returncode}; see its messages above')
-    return sorted(chunks, key=lambda chunk: chunk.observed_ns)
+    return chunks
 
 
 def _end_with(controller: 'subprocess.Popen[bytes]', stopping: threading.Event) -> None:

@@ -10,8 +10,8 @@ from octo_ros.bags.outputs import write_bag
 from octo_ros.bags.outputs import write_csv
 from octo_ros.bags.outputs import write_picture
 from octo_ros.bags.reader import BagReader
-from octo_ros.bags.replay import ReplayResult
-from octo_ros.bags.replay import Step
+from octo_ros.bags.results import ReplayResult
+from octo_ros.bags.results import Step
 from octo_ros.errors import BagError
 from octo_ros.messages.inference import AcceptedChunk
 from octo_ros.messages.postprocess import Command

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -10,13 +11,11 @@ from octo_ros.assets import shipped_checkpoint
 from octo_ros.bags.episodes import map_topics
 from octo_ros.bags.reader import BagReader
 from octo_ros.bags.replay import OfflineReplay
-from octo_ros.bags.replay import collect_live
-from octo_ros.bags.replay import errors
-from octo_ros.bags.replay import require_actions
 from octo_ros.bags.replay import timer_period_ns
+from octo_ros.bags.results import errors
+from octo_ros.bags.results import require_actions
 from octo_ros.errors import BagError
 from octo_ros.errors import OctoError
-from octo_ros.messages.inference import AcceptedChunk
 from octo_ros.messages.runtime import Runtime
 from octo_ros.policy.control_loop import LoopParams
 from octo_ros.policy.fakes import FakePolicy
@@ -121,9 +120,50 @@ def test_recorded_action_that_does_not_fit_matters_only_if_asked_for(record, pol
     cameras = {'primary': '/cam/front'}
     result = _replay(recording.path, policy, loop, cameras=cameras)
     assert [step.recorded for step in result.steps] == [None, None]
-    assert caplog.text.count("'/action' is not compared with") == 1
+    assert caplog.text.count("no comparison with recorded actions: '/action' at 0.100 s") == 1
     with pytest.raises(BagError, match='must hold the 7 numbers'):
         _replay(recording.path, policy, loop, cameras=cameras, action='/action')
+
+
+def _with_actions(record, actions):
+    recording = record()
+    recording.text('/instruction', 0.0, 'wave')
+    for step, values in enumerate(actions):
+        recording.image('/cam/front', 0.1 + 0.2 * step, 0)
+        recording.action('/action', 0.1 + 0.2 * step, values)
+    recording.close()
+    return recording.path
+
+
+@pytest.mark.parametrize(('damaged', 'words'), [
+    ([1.0, 2.0], r"'/action' at 0\.300 s.*must hold the 7 numbers.*2: unnamed"),
+    ([0.0] * 6 + [np.nan], r"'/action' at 0\.300 s.*must be finite, got nan for gripper"),
+])
+def test_one_recorded_action_that_is_damaged_costs_itself_alone(
+        record, policy, loop, caplog, damaged, words):
+    path = _with_actions(record, [[0.0] * 7, damaged, [2.0] * 7, damaged])
+    result = _replay(path, policy, loop, cameras={'primary': '/cam/front'}, action='/action')
+    assert [step.recorded is None for step in result.steps] == [False, True, False, True]
+    assert np.isfinite(errors(result.steps)).all()
+    [message] = [record.getMessage() for record in caplog.records
+                 if record.name == 'octo_ros.bags']
+    assert re.search(words, message)
+    assert '2 of 4 are left out' in message
+
+
+def test_blank_instruction_in_a_recording_is_told_and_leaves_the_task(
+        record, policy, loop, caplog):
+    recording = record()
+    recording.text('/instruction', 0.0, 'wave')
+    for step in range(8):
+        recording.image('/cam/front', 0.1 + 0.2 * step, 0)
+        recording.text('/instruction', 0.15 + 0.2 * step, '  ')
+    recording.close()
+    result = _replay(recording.path, policy, loop, cameras={'primary': '/cam/front'})
+    assert len(result.steps) == 8
+    assert result.task == 'wave'
+    assert caplog.text.count('must hold words') == 1
+    assert "'/instruction' at 0.150 s" in caplog.text
 
 
 def test_late_pictures_are_used_when_they_come(record, policy, loop):
@@ -163,20 +203,6 @@ def test_errors_leave_out_steps_without_a_record(ten_steps, policy, loop):
     result.steps[3] = dataclasses.replace(result.steps[3], recorded=None)
     assert errors(result.steps).shape == (9, 7)
     assert errors([]).size == 0
-
-
-def test_live_chunks_are_executed_until_the_next_observation(ten_steps, policy, loop):
-    actions = np.arange(28.0).reshape(4, 7)
-    chunks = [AcceptedChunk(k, actions + 100 * k, START_NS + 10_000_000 + k * 600_000_000, {})
-              for k in range(2)]
-    with BagReader(ten_steps()) as bag:
-        topics = map_topics(bag, ('image_primary',), cameras={'primary': '/cam/front'})
-        result = collect_live(bag.messages(), chunks, topics, names=NAMES, step_ns=loop.step_ns,
-                              task=None)
-    assert [(step.chunk_id, step.step_index) for step in result.steps] == [
-        (0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (1, 3)]
-    assert result.task == 'pick up the cup'
-    np.testing.assert_allclose(result.steps[3].recorded, [0.003] * 7)
 
 
 @pytest.fixture(scope='module')

@@ -106,8 +106,9 @@ def test_a_recording_goes_live_through_the_real_node(domain_id) -> None:
                   for item in bag.messages([camera])}
     assert len(played) == len(stamps)
     assert len(chunks) >= 3
-    assert {chunk.observed_ns for chunk in chunks} <= stamps
-    assert all(chunk.actions.shape == (4, 7) for chunk in chunks)
+    assert {item.chunk.observed_ns for item in chunks} <= stamps
+    assert all(item.arrived_ns >= item.chunk.observed_ns for item in chunks)
+    assert all(item.chunk.actions.shape == (4, 7) for item in chunks)
 
 
 def test_a_live_replay_tells_of_a_controller_that_ends(domain_id) -> None:

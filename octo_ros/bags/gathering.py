@@ -1,0 +1,106 @@
+"""Picks out of a recording what the result of a replay keeps: actions, views and when it began."""
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+from octo_ros.bags.episodes import TopicMap
+from octo_ros.bags.episodes import action_stamp_ns
+from octo_ros.bags.episodes import decode_action
+from octo_ros.bags.episodes import require_finite
+from octo_ros.bags.reader import BagMessage
+from octo_ros.bags.results import ReplayResult
+from octo_ros.errors import BagError
+
+_LOG = logging.getLogger('octo_ros.bags')
+_NS = 1_000_000_000
+_MOST_VIEWS = 64
+
+
+class Gathering:
+    """Picks out of a recording what the result keeps of it.
+
+    Attributes:
+        result: grows with every message.
+    """
+
+    def __init__(self, topics: TopicMap, names: Sequence[str], reference: str,
+                 step_ns: int) -> None:
+        """Starts with nothing.
+
+        Args:
+            topics: roles of the recording's topics.
+            names: of the action dimensions.
+            reference: stream name of the camera whose views are kept.
+            step_ns: duration of a policy step [ns].
+        """
+        self.result = ReplayResult()
+        self._topics = topics
+        self._names = tuple(names)
+        self._step_ns = step_ns
+        self._camera = next(t for t, name in topics.streams.items() if name == reference)
+        self._faults = 0
+        self._first_fault: BagError | None = None
+        self._view_stride = 1
+        self._seen_views = 0
+
+    def take(self, message: BagMessage) -> None:
+        """Keeps a recorded action, and now and then a view."""
+        self.result.start_ns = self.result.start_ns or message.log_ns
+        if message.topic == self._topics.action:
+            self._keep_action(message)
+        elif message.topic == self._camera:
+            self._keep_view(message)
+
+    def finish(self, task: str) -> ReplayResult:
+        """Puts the nearest recorded action, at most half a step away, beside each step.
+
+        Raises:
+            BagError: the topic of the action was asked for, and none of its actions fits.
+        """
+        self._tell_of_faults()
+        recorded = self.result.recorded
+        stamps = np.array([stamp_ns for stamp_ns, _ in recorded], np.int64)
+        for index, step in enumerate(self.result.steps if recorded else ()):
+            nearest = int(np.abs(stamps - step.stamp_ns).argmin())
+            if abs(int(stamps[nearest]) - step.stamp_ns) <= self._step_ns // 2:
+                self.result.steps[index] = dataclasses.replace(
+                    step, recorded=recorded[nearest][1])
+        self.result.task = task
+        return self.result
+
+    def _keep_action(self, message: BagMessage) -> None:
+        stamp_ns = action_stamp_ns(message.message, message.log_ns)
+        try:
+            action = decode_action(message.message, self._names)
+            require_finite(action, self._names)
+        except BagError as error:
+            self._faults += 1
+            time_s = (message.log_ns - self.result.start_ns) / _NS
+            self._first_fault = self._first_fault or BagError(
+                f"'{message.topic}' at {time_s:.3f} s: {error}")
+            return
+        self.result.recorded.append((stamp_ns, action))
+
+    def _tell_of_faults(self) -> None:
+        if self._first_fault is None:
+            return
+        if self.result.recorded:
+            _LOG.warning('%s; %d of %d are left out', self._first_fault, self._faults,
+                         self._faults + len(self.result.recorded))
+        elif self._topics.action_guessed:
+            _LOG.warning('there is no comparison with recorded actions: %s', self._first_fault)
+        else:
+            raise self._first_fault
+
+    def _keep_view(self, message: BagMessage) -> None:
+        """Keeps a bounded number of views, evenly spread over what has come so far."""
+        views = self.result.views
+        if self._seen_views % self._view_stride == 0:
+            views.append((message.log_ns, message.message))
+        self._seen_views += 1
+        if len(views) > _MOST_VIEWS:
+            del views[1::2]
+            self._view_stride *= 2
