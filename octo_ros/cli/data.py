@@ -74,7 +74,7 @@ def build(args: argparse.Namespace, folder: Path, wanted: Mapping[str, tuple[int
 
     writer: EpisodeWriter | None = None
     findings: list[Finding] = []
-    left_out = 0
+    left_out = failed = 0
     try:
         for path, item in read_all(args, wanted):
             findings += item.findings
@@ -84,6 +84,9 @@ def build(args: argparse.Namespace, folder: Path, wanted: Mapping[str, tuple[int
                 raise BagError(f'recording {path} has faults; mend it, or use --faults skip|mend')
             if episode is None or (item.findings and args.faults == 'skip'):
                 left_out += 1
+                continue
+            if episode.success is False and not args.keep_failures:
+                failed += 1
                 continue
             if writer is None:
                 found = {key: wanted.get(key, (frames.shape[1], frames.shape[2]))
@@ -97,8 +100,10 @@ def build(args: argparse.Namespace, folder: Path, wanted: Mapping[str, tuple[int
     report(findings)
     if left_out:
         print(f'{left_out} recordings left out')
+    if failed:
+        print(f'{failed} episodes that did not succeed left out; --keep-failures takes them')
     if writer is None:
-        raise BagError('at least one recording must be usable, got none; see the faults above')
+        raise BagError('at least one recording must be usable, got none; see above')
     writer.__exit__(None, None, None)
     return EpisodeSet(folder)
 

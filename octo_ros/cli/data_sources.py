@@ -40,6 +40,9 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--faults', choices=('skip', 'mend', 'stop'), default='mend',
                         help='recordings with faults: leave them out, take what is left after '
                         'mending, or stop (mend)')
+    parser.add_argument('--keep-failures', action='store_true',
+                        help='take episodes that did not succeed, too; they are left out else, '
+                        'where a recording says so')
     sets = parser.add_argument_group('data sets')
     sets.add_argument('--split', help='part of an RLDS data set (train)')
     sets.add_argument('--actions', choices=('recorded', 'reached'), default='recorded',

@@ -10,17 +10,21 @@ from octo_ros.data.store import EpisodeSet
 STEP_NS = 200_000_000
 
 
+def write_bag(path, actions, *, success=True):
+    recording.write_episode(path, recording.RecordedEpisode(
+        instruction='lift the block', success=success,
+        stamps_ns=STEP_NS * np.arange(len(actions)),
+        images={'primary': np.zeros((len(actions), 32, 48, 3), np.uint8)},
+        state=np.zeros((len(actions), 7)), actions=actions), start_ns=1_700_000_000_000_000_000)
+
+
 @pytest.fixture
 def bags(tmp_path):
     """Returns a folder of two recordings, the second with a hole in the actions."""
     for number in range(2):
-        steps = np.arange(6)
         actions = np.zeros((6, 7))
         actions[4, 3] = np.nan if number else 0.0
-        recording.write_episode(tmp_path / f'bags/{number}', recording.RecordedEpisode(
-            instruction='lift the block', success=True, stamps_ns=STEP_NS * steps,
-            images={'primary': np.zeros((6, 32, 48, 3), np.uint8)}, state=np.zeros((6, 7)),
-            actions=actions), start_ns=1_700_000_000_000_000_000)
+        write_bag(tmp_path / f'bags/{number}', actions)
     return tmp_path / 'bags'
 
 
@@ -45,6 +49,16 @@ def test_build_skips_or_mends_as_told(bags, tmp_path, faults, lengths):
     assert found.lengths.tolist() == lengths
     assert found.image_sizes == {'image_primary': (16, 16)}
     assert found.proprio.shape == (sum(lengths), 7)
+
+
+@pytest.mark.parametrize(('options', 'lengths'), [([], [5, 7]), (['--keep-failures'], [5, 6, 7])])
+def test_build_leaves_failed_episodes_out_unless_told(tmp_path, capsys, options, lengths):
+    for length, success in ((5, True), (6, False), (7, None)):
+        write_bag(tmp_path / f'bags/{length}', np.zeros((length, 7)), success=success)
+    out = tmp_path / 'set'
+    assert main(['data', 'build', str(tmp_path / 'bags'), '--out', str(out), *options]) == 0
+    assert EpisodeSet(out).lengths.tolist() == lengths
+    assert ('1 episodes that did not succeed' in capsys.readouterr().out) == (not options)
 
 
 def test_build_stops_at_a_fault_when_told_and_leaves_nothing(bags, tmp_path, capsys):
