@@ -22,6 +22,7 @@ POLICY = [
     'pyyaml>=6.0',
     'rich>=13.0',
     'rosbags>=0.11.9',
+    'ruamel.yaml.clib>=0.2.12',  # rosbags opens a recording in 2 ms with it, in 100 ms without
     'sentencepiece>=0.2.0',
     'transforms3d>=0.4.1',
 ]
