@@ -1,7 +1,9 @@
 """`octo-ros data`: checks recordings and data sets, makes episode sets of them, exports sets."""
 
 import argparse
+import contextlib
 import re
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ from octo_ros.errors import BagError
 from octo_ros.errors import ParameterError
 
 if TYPE_CHECKING:
+    from octo_ros.data.episode import Episode
     from octo_ros.data.findings import Finding
     from octo_ros.data.store import EpisodeSet
 
@@ -72,40 +75,40 @@ def build(args: argparse.Namespace, folder: Path, wanted: Mapping[str, tuple[int
     from octo_ros.data.store import EpisodeSet
     from octo_ros.data.store import EpisodeWriter
 
-    writer: EpisodeWriter | None = None
     findings: list[Finding] = []
-    left_out = failed = 0
-    try:
-        for path, item in read_all(args, wanted):
-            findings += item.findings
-            episode = item.episode
-            if item.findings and args.faults == 'stop':
-                report(item.findings)
-                raise BagError(f'recording {path} has faults; mend it, or use --faults skip|mend')
-            if episode is None or (item.findings and args.faults == 'skip'):
-                left_out += 1
-                continue
-            if episode.success is False and not args.keep_failures:
-                failed += 1
-                continue
+    with contextlib.ExitStack() as stack:
+        writer: EpisodeWriter | None = None
+        for episode in _chosen(args, wanted, findings):
             if writer is None:
                 found = {key: wanted.get(key, (frames.shape[1], frames.shape[2]))
                          for key, frames in episode.images.items()}
-                writer = EpisodeWriter(folder, found, overwrite=overwrite)
+                writer = stack.enter_context(EpisodeWriter(folder, found, overwrite=overwrite))
             writer.add(episode)
-    except BaseException as error:
-        if writer is not None:
-            writer.__exit__(type(error), error, None)
-        raise
-    report(findings)
-    if left_out:
-        print(f'{left_out} recordings left out')
+        report(findings)
+        if writer is None:
+            raise BagError('at least one recording must be usable, got none; see above')
+    return EpisodeSet(folder)
+
+
+def _chosen(args: argparse.Namespace, wanted: Mapping[str, tuple[int, int]],
+            findings: list['Finding']) -> Iterator['Episode']:
+    """Yields the episodes to take, collects the faults, and says how many were left out."""
+    faulty = failed = 0
+    for path, item in read_all(args, wanted):
+        findings += item.findings
+        if item.findings and args.faults == 'stop':
+            report(item.findings)
+            raise BagError(f'recording {path} has faults; mend it, or use --faults skip|mend')
+        if item.episode is None or (item.findings and args.faults == 'skip'):
+            faulty += 1
+        elif item.episode.success is False and not args.keep_failures:
+            failed += 1
+        else:
+            yield item.episode
+    if faulty:
+        print(f'{faulty} recordings left out')
     if failed:
         print(f'{failed} episodes that did not succeed left out; --keep-failures takes them')
-    if writer is None:
-        raise BagError('at least one recording must be usable, got none; see above')
-    writer.__exit__(None, None, None)
-    return EpisodeSet(folder)
 
 
 def _export(args: argparse.Namespace) -> int:
