@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from typing import Any
 
+from octo_ros.cli import named_checkpoint
+
 if TYPE_CHECKING:
     from octo_ros.model.attention import SequenceLayout
     from octo_ros.policy.octo_model import OctoModel
@@ -20,8 +22,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     """Adds the subcommand."""
     parser = subparsers.add_parser(
         'inspect', help='say what a checkpoint wants and gives, and who attends to whom')
-    parser.add_argument('checkpoint', help='a folder, or hf://owner/name[@revision]; '
-                                           '"shipped" is the one that comes with the package')
+    parser.add_argument('checkpoint', help=named_checkpoint.HELP)
     parser.add_argument('--step', type=int, help='the step to load (the latest)')
     parser.add_argument('--window', type=int, help='history steps of the table (as trained)')
     parser.add_argument('--json', action='store_true', help='print JSON')
@@ -29,11 +30,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the description of a checkpoint."""
-    from octo_ros.assets import shipped_checkpoint
     from octo_ros.policy.octo_model import OctoModel
-    path = shipped_checkpoint() if args.checkpoint == 'shipped' else args.checkpoint
+    path = named_checkpoint.checkpoint_path(args.checkpoint)
     description = describe(OctoModel.load_pretrained(path, args.step), window=args.window)
-    description = {'checkpoint': str(path), **description}
+    description = {'checkpoint': path, **description}
     print(json.dumps(description, indent=2) if args.json else as_text(description))
     return 0
 
@@ -173,6 +173,7 @@ def _language(model: 'OctoModel') -> str:
 
 
 def _statistics(statistics: Mapping[str, Any]) -> dict[str, dict[str, int]]:
-    entries = {'': statistics} if 'action' in statistics else statistics
-    return {key: {kind: len(entry[kind]['mean']) for kind in ('action', 'proprio')
-                  if kind in entry} for key, entry in entries.items()}
+    from octo_ros.policy.normalization import dataset_entries
+    from octo_ros.policy.normalization import entry_size
+    return {key: {kind: entry_size(entry[kind]) for kind in ('action', 'proprio') if kind in entry}
+            for key, entry in dataset_entries(statistics).items()}

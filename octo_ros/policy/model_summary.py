@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
 from octo_ros.model.octo import OctoModule
 from octo_ros.model.tokenizers import LANGUAGE_KEY
 from octo_ros.policy.model_inputs import UNUSED
 from octo_ros.policy.model_inputs import required_tasks
+from octo_ros.policy.normalization import dataset_entries
+from octo_ros.policy.normalization import entry_size
 from octo_ros.policy.text import TextProcessor
 
 
@@ -61,15 +62,15 @@ def _rows(
 
 
 def _statistics(statistics: Mapping[str, Any]) -> list[str]:
-    if 'action' in statistics:
-        return [f'Statistics of one dataset: {_dimensions(statistics)}']
-    if not statistics:
+    entries = dataset_entries(statistics)
+    if '' in entries:
+        return [f"Statistics of one dataset: {_dimensions(entries[''])}"]
+    if not entries:
         return ['Statistics: none']
-    rows = [f'  {name}: {_dimensions(entry)}' for name, entry in statistics.items()]
+    rows = [f'  {name}: {_dimensions(entry)}' for name, entry in entries.items()]
     return ['Statistics by dataset:', *rows]
 
 
 def _dimensions(entry: Mapping[str, Any]) -> str:
     return ', '.join(
-        f'{name} {np.size(entry[name]["mean"])}' for name in ('action', 'proprio')
-        if name in entry)
+        f'{name} {entry_size(entry[name])}' for name in ('action', 'proprio') if name in entry)

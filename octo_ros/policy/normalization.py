@@ -32,9 +32,10 @@ def select_statistics(
     Raises:
         ParameterError: the key is unknown, or missing where there are several datasets.
     """
-    if 'action' in dataset_statistics:
-        return dataset_statistics
-    names = [name for name, entry in dataset_statistics.items() if _is_dataset(entry)]
+    entries = dataset_entries(dataset_statistics)
+    if '' in entries:
+        return entries['']
+    names = list(entries)
     if not names:
         raise ParameterError(
             'The checkpoint holds no action statistics, so its actions cannot be un-normalised; '
@@ -47,7 +48,26 @@ def select_statistics(
         raise ParameterError(
             f"'statistics_key' must name one of the checkpoint's {len(names)} datasets, got "
             f'nothing; set it to one of {listed}')
-    return dataset_statistics[key or names[0]]
+    return entries[key or names[0]]
+
+
+def dataset_entries(dataset_statistics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Returns the entries that have statistics of actions, by dataset; by '' that of the only one.
+
+    Args:
+        dataset_statistics: of a checkpoint, by dataset name or those of its only dataset.
+    """
+    if 'action' in dataset_statistics:
+        return {'': dataset_statistics}
+    return {name: entry for name, entry in dataset_statistics.items() if _is_dataset(entry)}
+
+
+def entry_size(statistics: Any) -> int:
+    """Returns for how many numbers the statistics of actions or proprio are; 0 if for none."""
+    for name in ('mean', 'p01', 'p99'):
+        if isinstance(statistics, Mapping) and name in statistics:
+            return int(np.size(statistics[name]))
+    return 0
 
 
 def action_size(statistics: Mapping[str, Any], kind: str = 'normal') -> int:

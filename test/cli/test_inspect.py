@@ -1,10 +1,12 @@
 """`octo-ros inspect`: what it says of shipped and of reference checkpoints."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
+from octo_ros.assets import shipped_checkpoint
 from octo_ros.cli.main import main
 from octo_ros.errors import OctoError
 
@@ -76,3 +78,15 @@ def test_every_reference_checkpoint_can_be_described(golden, capsys):
         except OctoError as error:
             pytest.fail(f'{config.parent}: {error}')
     assert 'Who attends to whom' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(('statistics', 'wanted'), [
+    ({'arm': {'action': {'p01': [0.0] * 7, 'p99': [1.0] * 7}}}, {'arm': {'action': 7}}),
+    ({'a': 3}, {}),
+    ({'action': {'mean': [0.0] * 6, 'std': [1.0] * 6}, 'num_steps': 5}, {'': {'action': 6}}),
+])
+def test_statistics_of_any_kind_are_described(tmp_path, capsys, statistics, wanted):
+    copy = shutil.copytree(shipped_checkpoint(), tmp_path / 'copy')
+    (copy / 'dataset_statistics.json').write_text(json.dumps(statistics))
+    assert _describe(capsys, str(copy))['statistics'] == wanted
+    assert main(['inspect', str(copy)]) == 0
