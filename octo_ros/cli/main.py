@@ -90,7 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OctoError as error:
         if args.verbose:
             raise
-        print(f'octo-ros {args.command}: {error}', file=sys.stderr)
+        prefix = f'octo-ros {args.command}: '
+        # An option that breaks its rule names the command as the place where it was given.
+        print(prefix + str(error).removeprefix(prefix), file=sys.stderr)
         return USAGE_ERROR
     except KeyboardInterrupt as stop:
         number = stop.number if isinstance(stop, Stopped) else signal.SIGINT

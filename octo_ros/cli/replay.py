@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from octo_ros.cli import named_checkpoint
+from octo_ros.errors import ObservationError
 from octo_ros.errors import ParameterError
 from octo_ros.params import from_flat
 
@@ -33,11 +35,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         'policy on the path that live topics take. Offline it gives the same numbers to the bit '
         'for one seed; with --live it plays into the real node over DDS.')
     parser.add_argument('bag', type=Path, help='folder of the recording, or its storage file')
-    parser.add_argument('--checkpoint', required=True, help='folder, or hf://owner/name')
+    parser.add_argument('--checkpoint', required=True, help=named_checkpoint.HELP)
     parser.add_argument('--step', type=int, default=-1, help='training step; the latest if left')
-    parser.add_argument('--robot', default='widowx', help='robot profile: a name, or a YAML file')
+    parser.add_argument('--robot', default='widowx',
+                        help='robot profile: a name, or a YAML file (%(default)s)')
     parser.add_argument('--camera', action='append', default=[], metavar='KEY=TOPIC',
-                        help='topic of a camera of the checkpoint; once for each camera')
+                        help='topic of a camera of the checkpoint; once for each camera; '
+                        'topics that name a key if left')
     parser.add_argument('--proprio', metavar='TOPIC', help='JointState topic for proprio')
     parser.add_argument('--pose', metavar='TOPIC', help='PoseStamped topic of the measured pose')
     parser.add_argument('--joints', metavar='TOPIC', help='JointState topic of measured joints')
@@ -47,11 +51,12 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                         help='the task; the one on the topic /instruction if left')
     parser.add_argument('--goal', action='append', default=[], metavar='KEY=IMAGE',
                         help='file of a goal image; once for each key')
-    parser.add_argument('--seed', type=int, default=0, help='of the random numbers')
+    parser.add_argument('--seed', type=int, default=0, help='of the random numbers (%(default)s)')
     parser.add_argument('--vocabulary', default='', metavar='PATH',
                         help='sentencepiece file of the language model')
     parser.add_argument('--execution', default='receding_horizon',
-                        choices=('receding_horizon', 'temporal_ensemble'))
+                        choices=('receding_horizon', 'temporal_ensemble'),
+                        help='how chunks become actions (%(default)s)')
     parser.add_argument('--execute-steps', type=int, default=0, metavar='N',
                         help='steps from one inference to the next; half of a chunk if left')
     parser.add_argument('--window', type=int, default=0, help="history; the checkpoint's if left")
@@ -67,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
     from octo_ros.bags.reader import BagReader
     from octo_ros.policy.profile import load_profile
 
+    args.checkpoint = named_checkpoint.checkpoint_path(args.checkpoint)
     profile = load_profile(args.robot)
     loop = _loop(args, profile)
     cameras = _pairs('--camera', args.camera)
@@ -133,8 +139,7 @@ def _live(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile',
     from octo_ros.bags.results import require_actions
     from octo_ros.nodes.live_replay import run_live
 
-    if args.goal:
-        raise ParameterError("'--goal' must be left out with --live; set goals offline")
+    goals = _goals(args)
     # The node knows its checkpoint and refuses other keys; the model is not loaded twice.
     named = [part for topic in bag.topics for part in topic.split('/')]
     keys = [_full_key(key) for key in _pairs('--camera', args.camera)] or [
@@ -146,7 +151,9 @@ def _live(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile',
                                if key in topics.image_keys},
             others={name: topic for topic, name in topics.streams.items()
                     if name not in topics.image_keys},
-            instruction=args.instruction, instruction_topic=topics.instruction,
+            instruction=args.instruction,
+            # As offline: with goals, what the recording says is not the task.
+            instruction_topic=None if goals else topics.instruction, goals=goals,
             parameters={
                 'robot': args.robot, 'policy.checkpoint': args.checkpoint,
                 'policy.checkpoint_step': args.step, 'policy.seed': args.seed,
@@ -156,16 +163,24 @@ def _live(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile',
             on_message=advance)
     result = collect_live(
         bag.messages(topics.topics), chunks, topics, names=profile.action.names,
-        loop=loop, task=args.instruction)
+        loop=loop, task='' if goals and args.instruction is None else args.instruction)
     require_actions(result)
     return result
 
 
 def _read_image(path: Path) -> types.SimpleNamespace:
     """Returns an image file as a compressed image message."""
+    from octo_ros.messages.conversions import decode_image
+
     if not path.is_file():
-        raise ParameterError(f"'--goal' must name an image file, got {path}")
-    return types.SimpleNamespace(format=path.suffix.lstrip('.'), data=path.read_bytes())
+        raise ParameterError(f"'--goal' must name an image file, there is none at {path}")
+    message = types.SimpleNamespace(format=path.suffix.lstrip('.'), data=path.read_bytes())
+    try:
+        decode_image(message)
+    except ObservationError as error:
+        raise ParameterError(f"'--goal' must name an image file, {path} is none: {error}"
+                             ) from error
+    return message
 
 
 def _pairs(option: str, entries: Sequence[str]) -> dict[str, str]:

@@ -12,13 +12,17 @@ from typing import Any
 import numpy as np
 import rclpy
 from rclpy.context import Context
+from rclpy.node import Node
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import Image
 from trajectory_msgs.msg import JointTrajectory
 
 from octo_ros.bags.live import LiveChunk
 from octo_ros.bags.reader import BagReader
 from octo_ros.errors import OctoError
 from octo_ros.errors import ParameterError
+from octo_ros.messages.conversions import decode_image
 from octo_ros.messages.inference import AcceptedChunk
 from octo_ros.nodes import isolation
 from octo_ros.nodes import processes
@@ -35,7 +39,7 @@ _TRANSPORTS = {'sensor_msgs/msg/Image': 'raw', 'sensor_msgs/msg/CompressedImage'
 
 def run_live(bag_path: Path, *, cameras: Mapping[str, str], others: Mapping[str, str],
              instruction: str | None, instruction_topic: str | None,
-             parameters: Mapping[str, Any],
+             parameters: Mapping[str, Any], goals: Mapping[str, Any] | None = None,
              on_message: Callable[[], Any] | None = None) -> list[LiveChunk]:
     """Plays a recording into a controller that is started for it.
 
@@ -46,6 +50,7 @@ def run_live(bag_path: Path, *, cameras: Mapping[str, str], others: Mapping[str,
         instruction: the task, or None for the one on `instruction_topic`.
         instruction_topic: topic of the recording that carries the task.
         parameters: further parameters of the controller by name.
+        goals: observation key to goal image, a compressed image message.
         on_message: called after each message that was played.
 
     Returns:
@@ -57,8 +62,9 @@ def run_live(bag_path: Path, *, cameras: Mapping[str, str], others: Mapping[str,
     remaps = {**cameras, **others}
     if instruction is None and instruction_topic:
         remaps['instruction'] = instruction_topic
+    transport = _transport(bag_path, cameras)
     values = {**parameters, 'cameras': list(cameras), 'use_sim_time': True,
-              'transport': _transport(bag_path, cameras)}
+              'transport': transport}
     if instruction is not None:
         values['instruction'] = instruction
     before = dict(os.environ)
@@ -70,7 +76,10 @@ def run_live(bag_path: Path, *, cameras: Mapping[str, str], others: Mapping[str,
         processes.node_command('octo_ros.nodes.controller_node', values, remaps),
         stdout=sys.stderr)
     try:
-        return _play(context, controller, bag_path, list(remaps.values()), on_message)
+        player = _player(context, bag_path, list(remaps.values()), on_message)
+        for key, image in (goals or {}).items():
+            _publish_goal(player, key, image, transport)
+        return _play(player, controller)
     finally:
         processes.end(controller)
         rclpy.try_shutdown(context=context)
@@ -90,13 +99,29 @@ def _transport(bag_path: Path, cameras: Mapping[str, str]) -> str:
     return kinds.pop()
 
 
-def _play(context: Context, controller: 'subprocess.Popen[bytes]', bag_path: Path,
-          topics: list[str], on_message: Callable[[], Any] | None) -> list[LiveChunk]:
-    chunks: list[LiveChunk] = []
+def _player(context: Context, bag_path: Path, topics: list[str],
+            on_message: Callable[[], Any] | None) -> ImagePlayer:
     options = {'bag': str(bag_path), 'topics': topics, 'clock': True, 'wait_for': NAME,
                'tail_s': _TAIL_S}
-    player = ImagePlayer(on_message, context=context, parameter_overrides=[
+    return ImagePlayer(on_message, context=context, parameter_overrides=[
         Parameter(name, value=value) for name, value in options.items()])
+
+
+def _publish_goal(node: Node, key: str, image: Any, transport: str) -> None:
+    """Publishes a goal image for whoever comes, in the transport that the controller takes."""
+    message: Image | CompressedImage
+    if transport == 'compressed':
+        message = CompressedImage(format=image.format, data=image.data)
+    else:
+        pixels = decode_image(image)
+        height, width = pixels.shape[:2]
+        message = Image(height=height, width=width, encoding='rgb8', step=3 * width,
+                        data=pixels.tobytes())
+    node.create_publisher(type(message), f'goal/{key}', qos.named('latched')).publish(message)
+
+
+def _play(player: ImagePlayer, controller: 'subprocess.Popen[bytes]') -> list[LiveChunk]:
+    chunks: list[LiveChunk] = []
     player.create_subscription(
         JointTrajectory, f'{NAME}/action_chunk',
         lambda message: chunks.append(

@@ -16,6 +16,7 @@ from octo_ros.assets import shipped_recording
 from octo_ros.bags.reader import BagReader
 from octo_ros.cli.main import main
 
+PRIMARY = '/camera_primary/image_raw/compressed'
 CAMERA = 'primary=/camera_0/image_raw/compressed'
 
 
@@ -95,10 +96,29 @@ def test_what_does_not_fit_is_one_line_and_exit_code_2(replay, capsys, options, 
     (['--instruction', ' '], 'must hold words'),
     (['--goal', 'primary=no.png'], "'--goal' must name an image file"),
     (['--action-topic', '/stat'], "did you mean '/state'"),
+    (['--goal', f'primary={__file__}'], f"'--goal' must name an image file, {__file__} is none"),
 ])
 def test_option_that_does_not_fit_is_one_line_and_exit_code_2(replay, capsys, options, words):
     assert replay(*options) == 2
     assert words in capsys.readouterr().err
+
+
+def test_option_out_of_range_names_the_command_once(replay, capsys):
+    assert replay('--seed', '-1') == 2
+    assert capsys.readouterr().err.strip() == "octo-ros replay: 'seed' must be >= 0, got -1"
+
+
+def test_live_replay_goes_towards_a_goal_image_with_the_shipped_checkpoint(tmp_path):
+    goal = tmp_path / 'goal.png'
+    cv2.imwrite(str(goal), np.zeros((48, 64, 3), np.uint8))
+    command = [sys.executable, '-m', 'octo_ros.cli.main', 'replay', str(shipped_recording()),
+               '--checkpoint', 'shipped', '--camera', 'primary=' + PRIMARY, '--live',
+               '--goal', f'primary={goal}', '--out', str(tmp_path / 'out')]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False,
+                          env={**os.environ, 'JAX_PLATFORMS': 'cpu'})
+    assert done.returncode == 0, done.stderr
+    assert 'New goal image for image_primary' in done.stderr
+    assert 'task: goal image' in done.stdout
 
 
 def test_live_replay_gives_chunks_stamped_by_their_images(bridge, tmp_path):
