@@ -41,11 +41,13 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument('models', nargs='*', metavar='MODEL',
                         help=f"{' or '.join(PRESETS)} with random weights, or a checkpoint "
                              '(both presets)')
-    parser.add_argument('--repeats', type=int, default=100, help='runs of each stage (%(default)s)')
+    parser.add_argument('--repeats', type=int, default=100,
+                        help='runs of each stage (%(default)s)')
     parser.add_argument('--limit', type=float, default=60.0, metavar='S',
                         help='stop repeating a stage after so many seconds (%(default)g)')
     parser.add_argument('--statistics-key', default='', metavar='KEY',
-                        help='dataset whose statistics to use, where a checkpoint has several; its only one if left')
+                        help='dataset whose statistics to use, where a checkpoint has '
+                        'several; its only one if left')
     parser.add_argument('--no-node', action='store_true', help='leave out the node (needs no ROS)')
     parser.add_argument('--out', type=Path, metavar='FILE', help='write the figures as JSON')
     parser.add_argument('--json', action='store_true', help='print JSON in place of tables')
