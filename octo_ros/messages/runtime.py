@@ -101,6 +101,7 @@ class Runtime:
         self._shaper = ActionShaper(profile, spec, step_s=loop.step_s,
                                     whole_chunks=self._whole_chunks)
         self._task = Task()
+        self._noted: set[str] = set()
         self._cleared = 0
         self._now_ns: int | None = None
         self._failing = ''
@@ -160,7 +161,7 @@ class Runtime:
         """Sets the text of the task from the next inference on, '' takes it away; goals stay.
 
         Returns:
-            Messages for the user on what the policy will see as missing.
+            Messages for the user on what the policy will see as missing, each only once.
 
         Raises:
             TaskError: the text cannot be used; the task stays as it was.
@@ -323,7 +324,8 @@ class Runtime:
             self._task = task
             if self._now_ns is not None:
                 self._loop.replan(self._now_ns)
-        return notes
+            told, self._noted = self._noted, self._noted | set(notes)
+        return [note for note in notes if note not in told]
 
     def _notice(self, now_ns: int) -> None:
         """Keeps the time; after a jump back, messages received later than now are not real."""

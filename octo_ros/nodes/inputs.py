@@ -38,6 +38,7 @@ class Inputs:
         """
         self._node = node
         self._runtime = runtime
+        self._refused = False
         streams = MutuallyExclusiveCallbackGroup()
         task = MutuallyExclusiveCallbackGroup()
         image = _IMAGE_TYPES[transport]
@@ -88,11 +89,21 @@ class Inputs:
 
     def _on_instruction(self, message: String) -> None:
         if message.data == (self._runtime.task.text or ''):
+            self._tell_of_recovery()
             return
         try:
             self.set_instruction(message.data)
         except TaskError as error:
-            self._node.get_logger().error(f'instruction: {error}; the task stays as it was')
+            if not self._refused:
+                self._node.get_logger().error(f'instruction: {error}; the task stays as it was')
+            self._refused = True
+            return
+        self._tell_of_recovery()
+
+    def _tell_of_recovery(self) -> None:
+        if self._refused:
+            self._node.get_logger().info('instruction: it can be used again')
+        self._refused = False
 
 
 def _shortened(text: str, length: int = 80) -> str:
