@@ -31,6 +31,7 @@ from octo_ros.checkpoint.save import ITEM
 from octo_ros.checkpoint.save import PARAMETERS
 from octo_ros.checkpoint.save import STATISTICS
 from octo_ros.errors import CheckpointError
+from octo_ros.errors import ParameterError
 
 _BATCH_ENTRIES = ('observation', 'task', 'action')
 _MOST_PATHS = 8
@@ -73,7 +74,10 @@ def load(
 
     Raises:
         CheckpointError: a file is missing, damaged or not what it must be.
+        ParameterError: the step is not a whole number.
     """
+    if step is not None and (not isinstance(step, int | np.integer) or isinstance(step, bool)):
+        raise ParameterError(f'step must be a whole number, got {type(step).__name__} {step!r}')
     root = locate(path_or_hf, step, revision=revision)
     config = read_config(root)
     batch = _read_example_batch(root / EXAMPLE_BATCH)
@@ -107,9 +111,16 @@ def read_config(root: Path) -> dict[str, Any]:
     config = _read_json(root / CONFIG, _folder_hint(root))
     if not isinstance(config.get('model'), dict):
         raise CheckpointError(
-            f"{root / CONFIG}: must hold an entry 'model', got {', '.join(config) or 'nothing'}; "
+            f"{root / CONFIG}: must hold a mapping 'model', got "
+            f'{_found_model(config)}; '
             'this is not the config of an Octo checkpoint')
     return legacy.update_config(config)
+
+
+def _found_model(config: Mapping[str, Any]) -> str:
+    if 'model' in config:
+        return f"a {type(config['model']).__name__} of that name"
+    return ', '.join(config) or 'nothing'
 
 
 def read_statistics(root: Path) -> dict[str, Any]:

@@ -1,8 +1,11 @@
 """What a caller asks of an action head, held to what that head can do."""
 
+import contextlib
+from collections.abc import Iterator
 from collections.abc import Mapping
 from typing import Any
 
+import flax.errors
 import numpy as np
 
 from octo_ros.errors import ParameterError
@@ -93,6 +96,28 @@ def check_batch(
             raise ParameterError(
                 f"the batch's '{name}' must have the shape (b, t, ah, ad) = {wanted}, got "
                 f'{np.shape(batch[name])}; cut or pad its chunks to those of the head')
+
+
+def check_loss_options(head: ActionHead, options: Mapping[str, Any]) -> None:
+    """Raises ParameterError for options that the head's loss does not take."""
+    known = ('time', 'noise') if isinstance(
+        head, DiffusionActionHead | UNetDDPMActionHead) else ()
+    for name in options:
+        if name not in known:
+            raise ParameterError(
+                f"the loss of a {type(head).__name__} must have {' and '.join(known) or 'no'} "
+                f"options, got '{name}'{closest(name, known)}")
+
+
+@contextlib.contextmanager
+def needing_key() -> Iterator[None]:
+    """Says what to give where Flax finds that a random key is missing."""
+    try:
+        yield
+    except flax.errors.InvalidRngError as error:
+        raise ParameterError(
+            'rng must be a random key for dropout and for what a diffusion head draws, got None; '
+            'give rng=jax.random.key(seed), a new one for every call') from error
 
 
 def check_noise(

@@ -45,7 +45,8 @@ def create_tasks(
         texts: one instruction per item of the batch.
         known_goals: what goals may be, as `goal_examples` returns it.
     """
-    if goals:
+    if goals is not None:
+        check_mapping('goals', goals, TaskError)
         _check_goals(goals, known_goals)
     batch = _batch_size(goals, texts)
     task: dict[str, Any] = {}
@@ -173,6 +174,13 @@ def check_batch(tasks: Mapping[str, Any], batch: int) -> None:
             raise TaskError(
                 f"task '{path}' must have the batch size {batch} of the observations, got the "
                 f'shape {np.shape(leaf)}; give one task for each item of the batch')
+
+
+def check_mapping(name: str, value: Any, error: Callable[[str], OctoError]) -> None:
+    """Raises the error for an argument that is no mapping of keys to arrays."""
+    if not isinstance(value, Mapping):
+        raise error(f'{name} must be a dict of arrays by key, got {_short(value)}; see the '
+                    "model's example_batch")
 
 
 def check_key(rng: Any) -> None:

@@ -157,6 +157,11 @@ def _checked(statistics: Mapping[str, Any], kind: str) -> tuple[np.ndarray, ...]
         raise ParameterError(
             f"'normalization_type' must be one of {', '.join(NORMALIZATION_TYPES)}, got "
             f"'{kind}'{closest(kind, NORMALIZATION_TYPES)}")
+    if not isinstance(statistics, Mapping):
+        raise ParameterError(
+            'The statistics must be a mapping, the action entry of a dataset, got '
+            f"{type(statistics).__name__} {statistics!r:.60}; pass "
+            "model.dataset_statistics['NAME']['action']")
     names = ('mean', 'std') if kind == 'normal' else ('p01', 'p99')
     first, second = (_entry(statistics, name) for name in names)
     mask = np.asarray(statistics.get('mask', np.ones(len(first), bool)), bool)
@@ -164,12 +169,21 @@ def _checked(statistics: Mapping[str, Any], kind: str) -> tuple[np.ndarray, ...]
         raise ParameterError(
             f'The statistics must have one length, got {len(first)}, {len(second)} and '
             f'a mask of {len(mask)}; correct dataset_statistics.json')
+    for name, values in zip(names, (first, second), strict=True):
+        if not np.isfinite(values[mask]).all():
+            raise ParameterError(
+                f"The statistics must be finite where masked, got '{name}' {values.tolist()}; "
+                'compute them again')
     return first, second, mask
 
 
 def _entry(statistics: Mapping[str, Any], name: str) -> Float[np.ndarray, 'ad']:
     if name in statistics:
-        return np.atleast_1d(np.asarray(statistics[name], dtype=np.float64))
+        try:
+            return np.atleast_1d(np.asarray(statistics[name], dtype=np.float64))
+        except (TypeError, ValueError) as error:
+            raise ParameterError(f"The statistics must have numbers as '{name}', got "
+                                 f'{statistics[name]!r:.60}') from error
     hint = ''
     if 'action' in statistics:
         hint = "; this is the entry of a whole dataset, pass its ['action']"

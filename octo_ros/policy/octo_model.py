@@ -21,8 +21,10 @@ from octo_ros.checkpoint.merge import merge_params
 from octo_ros.checkpoint.save import save_checkpoint
 from octo_ros.checkpoint.spec_registry import build_module
 from octo_ros.errors import CheckpointError
+from octo_ros.errors import ObservationError
 from octo_ros.errors import OctoError
 from octo_ros.errors import ParameterError
+from octo_ros.errors import TaskError
 from octo_ros.model.octo import OctoModule
 from octo_ros.model.tokens import TokenGroup
 from octo_ros.policy import head_options
@@ -89,6 +91,7 @@ class OctoModel:
 
         Raises:
             CheckpointError: a file is missing, damaged or does not fit the others.
+            ParameterError: the step is not a whole number.
         """
         found = released.load(path_or_hf, step, revision=revision)
         with _making(f'{found.path}: its config and example batch'):
@@ -101,7 +104,8 @@ class OctoModel:
                 f'{found.parameter_file}: its parameters must be those of the model in '
                 f'{found.path / "config.json"} (- wanted, + found):\n{report.text()}\n'
                 'take config.json, example_batch.msgpack and the step from the same training run')
-        processor = _text_processor(found.config, params, found.path, vocabulary)
+        processor = TextProcessor.of_checkpoint(
+            found.config, params, found.path, vocabulary=vocabulary)
         return cls(
             module, params, found.config, found.example_batch, text_processor=processor,
             dataset_statistics=found.dataset_statistics, step=found.step)
@@ -181,8 +185,9 @@ class OctoModel:
                 not uint8.
         """
         mask = self._check(observations, tasks, timestep_pad_mask, rng)
-        return self._transformer(
-            {'params': self.params}, observations, tasks, mask, train=train, rngs=_rngs(rng))
+        with head_options.needing_key():
+            return self._transformer(
+                {'params': self.params}, observations, tasks, mask, train=train, rngs=_rngs(rng))
 
     def sample_actions(
         self, observations: Data, tasks: Data, *,
@@ -223,10 +228,11 @@ class OctoModel:
         head_options.check_noise(found, noise, sample_shape, mask.shape)
         active = head_options.active_dimensions(
             found, unnormalization_statistics, normalization_type)
-        actions = self._sample(
-            {'params': self.params}, observations, tasks, mask, head=head, train=train, rng=rng,
-            noise=noise, sample_shape=sample_shape, embodiment_action_dim=active,
-            rngs=_rngs(rng) if train else {}, **options)
+        with head_options.needing_key():
+            actions = self._sample(
+                {'params': self.params}, observations, tasks, mask, head=head, train=train,
+                rng=rng, noise=noise, sample_shape=sample_shape, embodiment_action_dim=active,
+                rngs=_rngs(rng) if train else {}, **options)
         if unnormalization_statistics is None:
             return actions
         return unnormalize_actions(actions, unnormalization_statistics, normalization_type)
@@ -242,13 +248,15 @@ class OctoModel:
             batch: `observation`, `task`, `action` (b, t, ah, ad) and `action_pad_mask`, as in the
                 example batch.
             params: parameters to use instead of the model's own.
-            rng: key for dropout and for the steps and noise of a diffusion head.
+            rng: key for dropout and for the steps and noise of a diffusion head; other heads
+                want none without dropout.
             train: True to use dropout.
             head: name of the action head.
             **options: `time` and `noise` of a diffusion head, to draw nothing.
 
         Raises:
-            ParameterError: the batch lacks an entry, or its actions do not fit the head.
+            ParameterError: the batch lacks an entry, its actions or an option do not fit the
+                head, or a random key is missing.
             ObservationError, TaskError: a shape differs from the example batch.
         """
         for name in ('observation', 'task'):
@@ -257,11 +265,14 @@ class OctoModel:
                     f"the batch must have '{name}', got {', '.join(sorted(batch)) or 'nothing'}; "
                     'see example_batch')
         mask = self._check(batch['observation'], batch['task'], None, rng)
-        head_options.check_batch(head_options.find_head(self.module, head), batch, mask.shape)
-        return self._loss(
-            {'params': self.params if params is None else params}, batch['observation'],
-            batch['task'], batch['action'], mask, batch['action_pad_mask'], head=head,
-            train=train, rngs=_rngs(rng), **options)
+        found = head_options.find_head(self.module, head)
+        head_options.check_batch(found, batch, mask.shape)
+        head_options.check_loss_options(found, options)
+        with head_options.needing_key():
+            return self._loss(
+                {'params': self.params if params is None else params}, batch['observation'],
+                batch['task'], batch['action'], mask, batch['action_pad_mask'], head=head,
+                train=train, rngs=_rngs(rng), **options)
 
     def save_pretrained(self, step: int, path: str | Path) -> Path:
         """Adds a step to a checkpoint folder in the released layout; returns the step's folder.
@@ -298,6 +309,8 @@ class OctoModel:
         rng: PRNGKeyArray | None,
     ) -> Bool[Array, 'b t']:
         model_inputs.check_key(rng)
+        model_inputs.check_mapping('observations', observations, ObservationError)
+        model_inputs.check_mapping('tasks', tasks, TaskError)
         found = model_inputs.read_mask(observations, mask)
         messages = model_inputs.check_observations(self.example_batch['observation'], observations)
         messages += model_inputs.check_tasks(
@@ -333,17 +346,3 @@ def _init(module: OctoModule, key: PRNGKeyArray, batch: Data) -> dict[str, Any]:
 
 def _rngs(rng: PRNGKeyArray | None) -> dict[str, PRNGKeyArray]:
     return {} if rng is None else {'dropout': rng}
-
-
-def _text_processor(
-    config: Data, params: Data, folder: Path, vocabulary: str | Path | None,
-) -> TextProcessor | None:
-    entry = config.get('text_processor')
-    if entry is None:
-        return None
-    sizes = [
-        subtree['hf_model']['shared']['embedding'].shape[0]
-        for subtree in params['octo_transformer'].values()
-        if isinstance(subtree, Mapping) and 'hf_model' in subtree]
-    return TextProcessor.from_config(
-        entry, [folder], vocabulary=vocabulary, vocabulary_size=min(sizes, default=None))

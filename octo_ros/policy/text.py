@@ -33,7 +33,10 @@ _log = logging.getLogger('octo_ros.policy.text')
 
 
 def check_instruction(text: str) -> None:
-    """Raises TaskError for an instruction without words, or with half a surrogate pair."""
+    """Raises TaskError for what is no text, has no words, or has half a surrogate pair."""
+    if not isinstance(text, str):
+        raise TaskError(f'an instruction must be a text, got {type(text).__name__} '
+                        f'{text!r:.{_LONGEST_QUOTE}}; leave texts out to work with goals alone')
     if not text.strip():
         raise TaskError(
             f'an instruction must hold words, got {text[:_LONGEST_QUOTE]!r}; '
@@ -117,6 +120,32 @@ class TextProcessor:
         return cls(
             tokenizer_name, length, vocabulary=vocabulary, search=search,
             vocabulary_size=vocabulary_size)
+
+    @classmethod
+    def of_checkpoint(
+        cls, config: Mapping[str, Any], params: Mapping[str, Any], folder: Path, *,
+        vocabulary: str | Path | None = None,
+    ) -> 'TextProcessor | None':
+        """Builds the processor of a checkpoint; None when it has none.
+
+        Args:
+            config: its config.
+            params: its parameters; the embedding table of the language model tells its ids.
+            folder: may hold `spiece.model`.
+            vocabulary: sentencepiece file to use instead of any other.
+
+        Raises:
+            CheckpointError: see `from_config`.
+        """
+        entry = config.get('text_processor')
+        if entry is None:
+            return None
+        sizes = [
+            subtree['hf_model']['shared']['embedding'].shape[0]
+            for subtree in params['octo_transformer'].values()
+            if isinstance(subtree, Mapping) and 'hf_model' in subtree]
+        return cls.from_config(
+            entry, [folder], vocabulary=vocabulary, vocabulary_size=min(sizes, default=None))
 
     def encode(self, texts: Sequence[str]) -> dict[str, Int[np.ndarray, 'b n']]:
         """Encodes texts as during training: cut to `max_length` with an end token, padded by 0.

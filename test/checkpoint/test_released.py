@@ -128,7 +128,13 @@ def test_json_that_is_no_object_is_refused(small_checkpoint):
 
 def test_a_config_of_something_else_is_refused(small_checkpoint):
     (small_checkpoint / 'config.json').write_text('{"architectures": []}')
-    with pytest.raises(CheckpointError, match="must hold an entry 'model', got architectures"):
+    with pytest.raises(CheckpointError, match="must hold a mapping 'model', got architectures"):
+        load(small_checkpoint)
+
+
+def test_a_config_whose_model_is_a_list_says_so(small_checkpoint):
+    (small_checkpoint / 'config.json').write_text('{"model": []}')
+    with pytest.raises(CheckpointError, match="a mapping 'model', got a list of that name"):
         load(small_checkpoint)
 
 

@@ -36,6 +36,8 @@ def inputs(batch=1, window=2):
     ({'texts': []}, 'must have goals, texts or both'),
     ({'texts': 'open'}, 'texts must be a list'),
     ({'texts': [' ']}, 'must hold words'),
+    ({'texts': [None]}, 'must be a text, got NoneType None'),
+    ({'goals': [np.zeros((1, 128, 128, 3), np.uint8)]}, 'goals must be a dict of arrays by key'),
     ({'texts': ['a', 'b'], 'goals': {'image_primary': np.zeros((1, 128, 128, 3), np.uint8)}},
      'must have one batch size, got 1, 2'),
     ({'goals': {'image_primry': np.zeros((1, 128, 128, 3), np.uint8)}},
@@ -214,3 +216,42 @@ def test_what_conditions_an_encoder_is_required_by_spec_and_check_alike(golden, 
     with pytest.raises(TaskError, match='must have language_instruction, which conditions the im'):
         model.sample_actions(batch['observation'], task)
     assert not caplog.records
+
+
+@pytest.mark.parametrize(('which', 'error', 'message'), [
+    ('observations', ObservationError, 'observations must be a dict of arrays by key, got None'),
+    ('tasks', TaskError, 'tasks must be a dict of arrays by key, got None'),
+])
+def test_inputs_that_are_no_dict_are_refused(shipped, which, error, message):
+    images, mask = inputs()
+    given = {'observations': images, 'tasks': {}, which: None}
+    with pytest.raises(error, match=message):
+        shipped.sample_actions(**given, timestep_pad_mask=mask)
+
+
+@pytest.mark.parametrize(('statistics', 'message'), [
+    ('bridge_dataset', r"must be a mapping.*got str 'bridge_dataset'; pass model\.dataset_stat"),
+    ({'mean': [0.0] * 6 + [np.nan], 'std': [1.0] * 7}, "must be finite where masked, got 'mean'"),
+    ({'mean': ['x'] * 7, 'std': [1.0] * 7}, "must have numbers as 'mean'"),
+])
+def test_statistics_of_another_kind_are_refused(shipped, statistics, message):
+    images, mask = inputs()
+    with pytest.raises(ParameterError, match=message):
+        shipped.sample_actions(images, {}, timestep_pad_mask=mask, rng=jax.random.key(0),
+                               unnormalization_statistics=statistics)
+
+
+def test_a_loss_that_draws_says_that_it_needs_a_key(shipped):
+    images, mask = inputs()
+    actions = np.zeros((1, 2, 4, 7), np.float32)
+    batch = {'observation': {**images, 'timestep_pad_mask': mask}, 'task': {},
+             'action': actions, 'action_pad_mask': actions == 0}
+    with pytest.raises(ParameterError, match=r'rng must be a random key.*rng=jax.random.key'):
+        shipped.loss(batch)
+    with pytest.raises(ParameterError, match=r"got 'tme' \(did you mean 'time'"):
+        shipped.loss(batch, rng=jax.random.key(0), tme=3)
+
+
+def test_a_step_that_is_no_number_is_refused_by_its_type():
+    with pytest.raises(ParameterError, match="step must be a whole number, got str '0'"):
+        OctoModel.load_pretrained(shipped_checkpoint(), '0')
