@@ -4,8 +4,12 @@ import importlib.metadata
 import os
 import pathlib
 
+import hypothesis
 import pytest
 
+# How long one example takes says more of the machine's load than of the code.
+hypothesis.settings.register_profile('any machine', deadline=None)
+hypothesis.settings.load_profile('any machine')
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 if int(importlib.metadata.version('jaxlib').split('.')[1]) >= 10:
     # Most of a test's time goes into compiling; this halves it. Older versions lack an option.
