@@ -174,17 +174,24 @@ def check_profile(profile: RobotProfile, *, source: str = 'profile') -> None:
         raise ParameterError(
             f"{source}: 'action.names' must begin with x, y, z, roll, pitch, yaw in Cartesian "
             f"space, got {', '.join(profile.action.names)}; set 'action.space: joint' for joints")
-    fitting = ('twist', 'pose', 'none') if cartesian else (
+    fitting = ('twist', 'pose', 'multi_array', 'none') if cartesian else (
         'joint_trajectory', 'multi_array', 'none')
-    if profile.command.type not in (*fitting, 'multi_array'):
+    if profile.command.type not in fitting:
         raise ParameterError(
             f"{source}: 'command.type' must be one of {', '.join(fitting)} for actions in "
             f"{profile.action.space} space, got '{profile.command.type}'")
-    if profile.command.type == 'twist' and not profile.action.delta:
+    absolute = cartesian and not profile.action.delta
+    if absolute and profile.command.type not in ('pose', 'none'):
         raise ParameterError(
-            f"{source}: 'command.type: twist' must go with 'action.delta: true', got absolute "
-            f"actions; use 'command.type: pose'")
+            f"{source}: 'command.type: {profile.command.type}' must go with 'action.delta: true' "
+            'in Cartesian space, got absolute actions, whose speed only targets can limit; use '
+            "'command.type: pose'")
     limits = profile.limits
+    if absolute and limits.per_step:
+        raise ParameterError(
+            f"{source}: 'limits.per_step' must be empty for absolute Cartesian actions, got "
+            f"{list(limits.per_step)}; 'limits.max_speed' and 'limits.max_rotation_speed' limit "
+            'how far they move in a step')
     if limits.per_step and len(limits.per_step) != count:
         raise ParameterError(
             f"{source}: 'limits.per_step' must hold one number for each of the {count} "
