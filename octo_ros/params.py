@@ -9,6 +9,7 @@ import dataclasses
 import math
 import typing
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -86,13 +87,15 @@ def leaves(schema: type, prefix: str = '') -> Iterator[Parameter]:
             yield Parameter(name, hints[field.name], field.default, field.metadata[_RULES])
 
 
-def from_flat(schema: type[_T], values: Mapping[str, Any], *, source: str = 'parameters') -> _T:
+def from_flat(schema: type[_T], values: Mapping[str, Any], *, source: str = 'parameters',
+              beside: Iterable[str] = ()) -> _T:
     """Builds a schema from dotted names; what is not given keeps its default.
 
     Args:
         schema: a dataclass made of `param` and `group` fields.
         values: dotted name to value.
         source: where the values come from (a file name, say), for error messages.
+        beside: names that somebody else reads, which may be what a misspelt one was meant to be.
 
     Raises:
         ParameterError: a name is unknown, or a value has the wrong type or is out of range.
@@ -101,7 +104,7 @@ def from_flat(schema: type[_T], values: Mapping[str, Any], *, source: str = 'par
     for name in values:
         if name not in known:
             raise ParameterError(
-                f"{source}: unknown parameter '{name}'{closest(name, known)}")
+                f"{source}: unknown parameter '{name}'{closest(name, [*known, *beside])}")
     checked = {name: check(known[name], value, source=source) for name, value in values.items()}
     return _build(schema, '', checked)
 

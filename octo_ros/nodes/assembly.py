@@ -11,6 +11,7 @@ from octo_ros.messages.runtime import Runtime
 from octo_ros.nodes.image_fallback import ros_image_fallback
 from octo_ros.nodes.publishers import message_class
 from octo_ros.nodes.schema import ControllerParams
+from octo_ros.nodes.schema import in_full
 from octo_ros.policy.policy import OctoPolicy
 from octo_ros.policy.types import Policy
 
@@ -42,7 +43,7 @@ def assemble(params: ControllerParams, policy: Policy | None, logger: RcutilsLog
         OctoError: something does not fit, or `stopping` was set.
     """
     def progress(text: str) -> None:
-        logger.info(text)
+        logger.info(in_full(text))
         if stopping.is_set():
             raise OctoError('configuring must not be interrupted, got a signal to stop')
 

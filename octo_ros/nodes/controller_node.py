@@ -23,6 +23,7 @@ from std_msgs.msg import Bool
 from octo_ros.errors import OctoError
 from octo_ros.errors import TaskError
 from octo_ros.nodes import diagnostics
+from octo_ros.nodes import schema
 from octo_ros.nodes import services
 from octo_ros.nodes import spin
 from octo_ros.nodes.arming import Arming
@@ -96,7 +97,9 @@ class ControllerNode(ParameterNode, LifecycleNode):
         """Reads the parameters, loads and compiles the policy, makes topics."""
         try:
             params = self._settings.read()
-            assembly = assemble(params, self._given_policy, self.get_logger(), self._stopping)
+            with schema.full_names():
+                assembly = assemble(
+                    params, self._given_policy, self.get_logger(), self._stopping)
             self._build(assembly)
         except Exception as error:  # lifecycle nodes swallow exceptions without a word
             self._log_failure(error)

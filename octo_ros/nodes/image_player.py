@@ -120,7 +120,8 @@ class ImagePlayer(parameters.ParameterNode):
     def start(self, stopping: threading.Event) -> None:
         """Plays until the end or until `stopping` is set; sets it at the end. Raises OctoError."""
         options = params.from_flat(
-            PlayerParams, parameters.given(self), source=f'parameters of {self.get_name()}')
+            PlayerParams, parameters.given(self), source=f'parameters of {self.get_name()}',
+            beside=parameters.FOREIGN_NAMES)
         with BagReader(options.bag) as bag:
             for topic in options.topics:
                 bag.require(topic)

@@ -19,6 +19,7 @@ from octo_ros.messages.runtime import Runtime
 from octo_ros.nodes import qos
 from octo_ros.nodes.goals import Goals
 from octo_ros.nodes.latched import LatchedSubscription
+from octo_ros.nodes.schema import in_full
 
 _TYPES = {PROPRIO: JointState, MEASURED_JOINTS: JointState, MEASURED_POSE: PoseStamped}
 _IMAGE_TYPES = {'raw': Image, 'compressed': CompressedImage}
@@ -95,7 +96,8 @@ class Inputs:
             self.set_instruction(message.data)
         except TaskError as error:
             if not self._refused:
-                self._node.get_logger().error(f'instruction: {error}; the task stays as it was')
+                self._node.get_logger().error(
+                    f'instruction: {in_full(str(error))}; the task stays as it was')
             self._refused = True
             return
         self._tell_of_recovery()

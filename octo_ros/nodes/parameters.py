@@ -25,7 +25,7 @@ from octo_ros.errors import ParameterError
 from octo_ros.errors import closest
 
 # rclpy declares these itself or takes them as QoS overrides.
-_FOREIGN_NAMES = ('use_sim_time', 'start_type_description_service')
+FOREIGN_NAMES = ('use_sim_time', 'start_type_description_service')
 _FOREIGN_PREFIXES = ('qos_overrides.',)
 _LARGEST_INT = 2**63 - 1
 
@@ -79,7 +79,7 @@ def given(node: Node) -> dict[str, Any]:
     return {
         name: parameter.value
         for name, parameter in node.get_parameters_by_prefix('').items()
-        if name not in _FOREIGN_NAMES and not name.startswith(_FOREIGN_PREFIXES)
+        if name not in FOREIGN_NAMES and not name.startswith(_FOREIGN_PREFIXES)
         and parameter.value is not None}
 
 
@@ -95,11 +95,12 @@ def check_change(changes: Iterable[RosParameter], leaves: Iterable[params.Parame
     """
     known = {leaf.name: leaf for leaf in leaves}
     for change in changes:
-        if change.name in _FOREIGN_NAMES or change.name.startswith(_FOREIGN_PREFIXES):
+        if change.name in FOREIGN_NAMES or change.name.startswith(_FOREIGN_PREFIXES):
             continue
         reason = ''
         if change.name not in known:
-            reason = f"unknown parameter '{change.name}'{closest(change.name, known)}"
+            hint = closest(change.name, [*known, *FOREIGN_NAMES])
+            reason = f"unknown parameter '{change.name}'{hint}"
         elif frozen and known[change.name].rules.read_only:
             reason = (f"'{change.name}' is read when the node is configured; deactivate and clean "
                       'it up first')

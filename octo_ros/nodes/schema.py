@@ -1,12 +1,16 @@
 """The parameters of the controller node; `settings` puts them on the node."""
 
+import contextlib
 import dataclasses
+import re
 from collections.abc import Iterator
 from collections.abc import Mapping
 from typing import Any
 
 from octo_ros import params
+from octo_ros.errors import OctoError
 from octo_ros.errors import ParameterError
+from octo_ros.nodes.parameters import FOREIGN_NAMES
 from octo_ros.nodes.qos import NAMES
 from octo_ros.params import group
 from octo_ros.params import param
@@ -21,6 +25,10 @@ FROM_PROFILE = {
     'policy.statistics_key': 'profile.statistics_key',
     'policy.normalization_type': 'profile.normalization_type',
 }
+
+
+# A name of a parameter, with a value or without: 'limits.per_step', 'command.type: pose'.
+_QUOTED = re.compile(r"'([a-z_]+(?:\.[a-z_]+)*)(?:: [^']*)?'")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +75,33 @@ def controller_leaves() -> Iterator[params.Parameter]:
     return (leaf for leaf in params.leaves(ControllerParams) if leaf.name not in FROM_PROFILE)
 
 
+def in_full(text: str) -> str:
+    """Returns a text with the names of parameters as they are set on the node.
+
+    What is below the node knows `limits.per_step`, as it stands in a profile's file, or `window`;
+    on the node these are `profile.limits.per_step` and `loop.window`.
+    """
+    return _QUOTED.sub(_replaced, text)
+
+
+@contextlib.contextmanager
+def full_names() -> Iterator[None]:
+    """Has errors name parameters in full."""
+    try:
+        yield
+    except OctoError as error:
+        raise type(error)(in_full(str(error))) from error
+
+
+def _replaced(quoted: re.Match[str]) -> str:
+    name = quoted[1]
+    leaves = [leaf.name for leaf in params.leaves(ControllerParams)]
+    full = {FROM_PROFILE.get(leaf, leaf) for leaf in leaves if leaf.endswith(f'.{name}')}
+    if name in leaves or len(full) != 1:
+        return quoted[0]
+    return quoted[0].replace(name, full.pop(), 1)
+
+
 def build(values: Mapping[str, Any], *, source: str) -> ControllerParams:
     """Builds the parameters from values by dotted name; what the profile says goes everywhere.
 
@@ -77,8 +112,9 @@ def build(values: Mapping[str, Any], *, source: str) -> ControllerParams:
         if name in FROM_PROFILE:
             raise ParameterError(
                 f"{source}: '{name}' belongs to the robot profile, set '{FROM_PROFILE[name]}'")
-    made = params.from_flat(ControllerParams, values, source=source)
-    check_profile(made.profile, source=source)
+    made = params.from_flat(ControllerParams, values, source=source, beside=FOREIGN_NAMES)
+    with full_names():
+        check_profile(made.profile, source=source)
     return dataclasses.replace(
         made,
         loop=dataclasses.replace(made.loop, step_s=made.profile.step_s),

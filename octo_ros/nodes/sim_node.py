@@ -252,7 +252,8 @@ class SimNode(parameters.ParameterNode):
 
     def _read(self) -> SimParams:
         return params.from_flat(SimParams, parameters.given(self),
-                                source=f'parameters of {self.get_name()}')
+                                source=f'parameters of {self.get_name()}',
+                                beside=parameters.FOREIGN_NAMES)
 
     def _on_change(self, changes: list[Any]) -> SetParametersResult:
         return parameters.check_change(changes, self._leaves, frozen=True)

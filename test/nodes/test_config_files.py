@@ -63,3 +63,17 @@ def test_the_fast_dds_profile_takes_a_raw_image_in_one_message() -> None:
     assert 1280 * 720 * 3 < size <= 4 * 1024**2
     assert segment >= 8 * size
     assert pathlib.Path(config_dir() / 'fastdds.xml').read_bytes().startswith(b'<?xml')
+
+
+@pytest.mark.parametrize(('text', 'full'), [
+    ("'statistics_key' must name one", "'profile.statistics_key' must name one"),
+    ("set 'vocabulary' to the file", "set 'policy.vocabulary' to the file"),
+    ("'head' must be one of action, got 'acton'",
+     "'policy.head' must be one of action, got 'acton'"),
+    ("'command.type: twist' must go with 'action.delta: true'",
+     "'profile.command.type: twist' must go with 'profile.action.delta: true'"),
+    ("'robot' and 'profile.limits.per_step' stay", "'robot' and 'profile.limits.per_step' stay"),
+    ("camera must be one of 'image_primary'", "camera must be one of 'image_primary'"),
+])
+def test_errors_name_parameters_as_they_are_set_on_the_node(text, full) -> None:
+    assert schema.in_full(text) == full

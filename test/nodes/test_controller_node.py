@@ -1,5 +1,7 @@
 """The controller node over real DDS, on a policy that needs no checkpoint."""
 
+import re
+
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
@@ -263,7 +265,10 @@ def test_a_managed_controller_waits_for_each_transition(
     ({'cameras': ['image_prim']}, "did you mean 'image_primary'"),
     ({'profile.gripper.treshold': 0.1}, "did you mean 'profile.gripper.threshold'"),
     ({'loop.step_s': 0.1}, "belongs to the robot profile, set 'profile.step_s'"),
-    ({'loop.window': 50}, 'window'),
+    ({'loop.window': 50}, "'loop.window' must be at most"),
+    ({'use_sim_tim': True}, "did you mean 'use_sim_time'"),
+    ({'profile.limits.per_step': [0.1]}, "'profile.limits.per_step' must hold one number"),
+    ({'profile.command.type': 'joint_trajectory'}, "'profile.command.type' must be one of"),
     ({'proprio': True}, 'proprio'),
     ({'instruction': '  '}, 'instruction'),
 ])
@@ -272,7 +277,6 @@ def test_wrong_parameters_fail_to_configure_with_the_fix(
     controller = make_controller(**values)
     with pytest.raises(OctoError, match='must be configured'):
         controller.start()
-    import re
     assert re.search(words, capfd.readouterr().err)
 
 
