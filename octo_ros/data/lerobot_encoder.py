@@ -1,6 +1,8 @@
 """Writes videos as LeRobot keeps them: any frame can be had by decoding two at most."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -102,13 +104,32 @@ class VideoFile:
 
     def _encode(self, frame: 'av.VideoFrame | None') -> None:
         try:
-            packets = self._stream.encode(frame)
+            with _scheduling_kept():
+                packets = self._stream.encode(frame)
             self.size_bytes += sum(packet.size for packet in packets)
             self._container.mux(packets)
         except av.error.FFmpegError as error:
             size = f'{self._stream.height}x{self._stream.width}'
             raise DataError(f'{self.path} must be a video of a size that its encoder takes, got '
                             f'{size} ({error}); try --codec h264') from error
+
+
+@contextlib.contextmanager
+def _scheduling_kept() -> Iterator[None]:
+    """Gives this thread its scheduling back.
+
+    Run by root, SVT-AV1 makes the thread that opens it a real-time one of the highest priority;
+    left so, everything else on the machine would starve until the process ends.
+    """
+    if not hasattr(os, 'sched_getscheduler'):  # not Linux
+        yield
+        return
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        if os.sched_getscheduler(0) != before[0]:
+            os.sched_setscheduler(0, *before)
 
 
 def pixel_format(size: tuple[int, int]) -> str:
