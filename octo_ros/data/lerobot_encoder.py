@@ -104,7 +104,7 @@ class VideoFile:
 
     def _encode(self, frame: 'av.VideoFrame | None') -> None:
         try:
-            with _scheduling_kept():
+            with scheduling_kept():
                 packets = self._stream.encode(frame)
             self.size_bytes += sum(packet.size for packet in packets)
             self._container.mux(packets)
@@ -115,7 +115,7 @@ class VideoFile:
 
 
 @contextlib.contextmanager
-def _scheduling_kept() -> Iterator[None]:
+def scheduling_kept() -> Iterator[None]:
     """Gives this thread its scheduling back.
 
     Run by root, SVT-AV1 makes the thread that opens it a real-time one of the highest priority;

@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from octo_ros.data.lerobot_encoder import scheduling_kept
+
 FPS = 5
 CAMERA = 'observation.images.top'
 NAMES = ['x', 'y', 'z', 'roll', 'pitch', 'yaw', 'gripper']
@@ -27,7 +29,7 @@ def episode(seed, length, *, task='lift the block', size=(32, 48)):
 def write_video(path, frames, *, codec='libx264', fps=FPS, options=None, container=None):
     """Writes frames behind each other."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), 'w', options=container or {}) as file:
+    with scheduling_kept(), av.open(str(path), 'w', options=container or {}) as file:
         stream = file.add_stream(codec, rate=Fraction(fps), options=options or {'g': '4'})
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], 'yuv420p'
         for frame in frames:
