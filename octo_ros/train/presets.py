@@ -84,18 +84,28 @@ class OctoSmallHead(Preset):
 class Tabletop(Preset):
     """Trains the small policy that ships with the package, on recordings of the simulator.
 
-    Command: octo-ros finetune demos --robot viperx_sim --preset tabletop --out trained
-    Run time: not measured.
-    Expected success: not measured.
+    Images of 64 x 64 pixels, one token for each camera, one step of history and no augmentation
+    keep it within reach of two processor cores; the scenes themselves vary enough. The recordings
+    are those of `octo-ros record demos --episodes 5000 --processes 2`.
+
+    Command: octo-ros finetune demos --robot viperx_sim --state /state --preset tabletop
+        --out trained
+    Run time: about 70 minutes on two busy cores of a 2.8 GHz Xeon, 160 to 300 examples/s.
+    Expected success: by goal image reach 99 %, lift 97 %, put 48 %; by words 37 %, for it does
+        not learn which colour a word means (the tables are in the README).
     """
 
-    hold_out: int = 8
+    sizes: Mapping[str, tuple[int, int]] = dataclasses.field(
+        default_factory=lambda: {'primary': (64, 64), 'wrist': (64, 64)})
+    hold_out: int = 50
     train: TrainParams = dataclasses.field(default_factory=lambda: TrainParams(
         steps=12_000, batch_size=64, augment=False, eval_every=2000,
         task=TaskParams(keep_image_prob=0.4),
         optimizer=OptimizerParams(learning_rate=1.5e-3, warmup_steps=200, ema_decay=0.999)))
     model: ModelParams = dataclasses.field(default_factory=lambda: ModelParams(
         head='l1', proprio=True, proprio_bins=0))
+    scratch: ScratchParams = dataclasses.field(default_factory=lambda: ScratchParams(
+        window=1, layers=3, stem_features=(32, 32, 64, 128), patch=64))
 
 
 @dataclasses.dataclass(frozen=True)
