@@ -16,22 +16,25 @@ _INTERRUPTED = 130
 
 
 def follow(parent: int) -> None:
-    """Has SIGINT sent to this process when its parent ends; at once if that has happened."""
+    """Has SIGINT sent to this process when its parent ends; at once if that has happened.
+
+    Until the module has a handler of its own, the signal ends the process without a word: as an
+    exception it could come up anywhere in what is being imported.
+    """
+    signal.signal(signal.SIGINT, lambda _number, _frame: os._exit(_INTERRUPTED))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))  # processes.start held it back
     if sys.platform == 'linux':
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGINT))
     if os.getppid() != parent:
-        raise KeyboardInterrupt
+        os._exit(_INTERRUPTED)
 
 
 def main() -> None:
     """Runs the module that the command line names."""
     parent, module, *arguments = sys.argv[1:]
-    try:
-        follow(int(parent))
-        sys.argv = [module, *arguments]
-        runpy.run_module(module, run_name='__main__', alter_sys=True)
-    except KeyboardInterrupt:  # while it was still importing; later, a node takes the signal
-        sys.exit(_INTERRUPTED)
+    follow(int(parent))
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name='__main__', alter_sys=True)
 
 
 if __name__ == '__main__':

@@ -72,7 +72,7 @@ def run_live(bag_path: Path, *, cameras: Mapping[str, str], others: Mapping[str,
     os.environ.update(isolation.isolated(os.environ))
     context = Context()
     rclpy.init(context=context)
-    controller = subprocess.Popen(
+    controller = processes.start(
         processes.node_command('octo_ros.nodes.controller_node', values, remaps),
         stdout=sys.stderr)
     try:

@@ -33,6 +33,23 @@ def node_command(module: str, values: Mapping[str, Any], remaps: Mapping[str, st
     return words
 
 
+def start(command: list[str], **options: Any) -> 'subprocess.Popen[bytes]':
+    """Starts a process that `node_command` describes.
+
+    Until it can tell what an interruption is, it holds SIGINT back: a node that is stopped while
+    Python is still starting up would leave a traceback behind.
+
+    Args:
+        command: the command line.
+        **options: of subprocess.Popen.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+    try:
+        return subprocess.Popen(command, **options)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 @contextlib.contextmanager
 def running(command: list[str], log: Path, environment: Mapping[str, str] | None = None,
             ) -> Iterator['subprocess.Popen[bytes]']:
@@ -41,12 +58,12 @@ def running(command: list[str], log: Path, environment: Mapping[str, str] | None
     It has a process group of its own, so that Ctrl-C leaves it to us to end it in good order.
 
     Args:
-        command: the command line.
+        command: of `node_command`.
         log: file for all that it says.
         environment: that of this process when None.
     """
     with log.open('w') as output:
-        process = subprocess.Popen(
+        process = start(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
             env=None if environment is None else dict(environment), start_new_session=True)
         try:

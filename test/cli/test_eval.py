@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -14,6 +13,9 @@ import pytest
 
 from octo_ros.cli.main import main
 from octo_ros.sim import gl
+from test.processes import alive
+from test.processes import children
+from test.processes import wait_until
 
 if not (importlib.util.find_spec('mujoco') and importlib.util.find_spec('gym_aloha')):
     pytest.skip("the extra 'sim' (mujoco, gym-aloha) is not installed", allow_module_level=True)
@@ -28,6 +30,10 @@ SHORT = ['--episodes', '1', '--max-steps', '3', '--tasks', 'reach', 'lift']
 def rows(folder):
     with (folder / 'outcomes.csv').open() as file:
         return list(csv.DictReader(file))
+
+
+def outcomes(folder):
+    return (folder / 'outcomes.csv').is_file() and rows(folder)
 
 
 @pytest.fixture(scope='module')
@@ -107,17 +113,12 @@ def test_ctrl_c_ends_controller_and_simulator_as_well(tmp_path):
     with subprocess.Popen(
             [COMMAND, 'eval', '--out', folder, '--episodes', '200'], stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 90
-        while not (folder / 'outcomes.csv').is_file():
-            assert time.monotonic() < deadline
-            assert process.poll() is None
-        started = [int(number) for thread in Path(f'/proc/{process.pid}/task').iterdir()
-                   for number in (thread / 'children').read_text().split()]
+        wait_until(lambda: process.poll() is not None or outcomes(folder), 'an outcome', 90.0)
+        started = children(process.pid)
         assert len(started) == 2
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert 'Traceback' not in errors
-    for number in started:
-        assert not Path(f'/proc/{number}').exists()
-    assert rows(folder)
+    assert not any(map(alive, started))
+    assert outcomes(folder)

@@ -4,11 +4,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
 from octo_ros.nodes import processes
+from test.processes import alive
+from test.processes import wait_until
 
 DEADLINE_S = 20.0
 # Starts a child that would run for ever, says its id, and then waits itself.
@@ -23,28 +24,13 @@ with processes.running(command, Path(sys.argv[1])) as child:
 """
 CHILD = """
 import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 try:
     print('ready', flush=True)
     time.sleep(1000)
 except KeyboardInterrupt:
     print('interrupted', sys.argv[1:], flush=True)
 """
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    with open(f'/proc/{pid}/stat') as file:
-        return file.read().rpartition(')')[2].split()[0] != 'Z'
 
 
 @pytest.fixture
@@ -57,7 +43,7 @@ def family(tmp_path):
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
         env={**os.environ, 'PYTHONPATH': str(tmp_path)})
     pid = int(parent.stdout.readline())
-    wait_until(lambda: 'ready' in log.read_text())
+    wait_until(lambda: 'ready' in log.read_text(), 'the child')
     yield parent, pid, log
     parent.stdout.close()
     for process in (parent.pid, pid):
@@ -72,8 +58,16 @@ def test_a_child_is_interrupted_when_its_parent_ends_by_any_signal(family, numbe
     parent, pid, log = family
     parent.send_signal(number)
     parent.wait(DEADLINE_S)
-    wait_until(lambda: not alive(pid))
+    wait_until(lambda: not alive(pid), 'the end of the child')
     assert "interrupted ['--ros-args']" in log.read_text()
+
+
+def test_a_child_that_is_interrupted_while_python_starts_says_nothing(tmp_path):
+    log = tmp_path / 'log'
+    with processes.running(processes.node_command('no_such_module', {}, {}), log) as process:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(DEADLINE_S) == 130
+    assert log.read_text() == ''
 
 
 def test_a_process_that_does_not_listen_is_killed_when_we_are_interrupted(tmp_path):
@@ -84,7 +78,7 @@ def test_a_process_that_does_not_listen_is_killed_when_we_are_interrupted(tmp_pa
     try:
         with (pytest.raises(KeyboardInterrupt),
               processes.running([sys.executable, '-c', deaf], log) as process):
-            wait_until(lambda: 'ready' in log.read_text())
+            wait_until(lambda: 'ready' in log.read_text(), 'the child')
             signal.setitimer(signal.ITIMER_REAL, 0.3)  # while it waits for the end
     finally:
         signal.signal(signal.SIGALRM, old)
