@@ -50,12 +50,13 @@ class BatchSpec:
 
 
 class BatchSource:
-    """Endless batches, by index; steps are visited in a new random order in every epoch."""
+    """Endless batches, by index; every epoch visits the steps in a new random order."""
 
     def __init__(
         self, episodes: EpisodeSet, statistics: Mapping[str, Any], spec: BatchSpec,
         tasks: TaskParams, instructions: InstructionTable, *, seed: int,
         shard: tuple[int, int] = (0, 1), subset: Int[np.ndarray, 'k'] | None = None,
+        openings: tuple[int, int] = (0, 1),
     ) -> None:
         """Prepares the gathers.
 
@@ -68,6 +69,7 @@ class BatchSource:
             seed: of order, goals and dropouts.
             shard: index of this host and number of hosts.
             subset: the episodes to take; all when None.
+            openings: number of first steps of an episode, and how often an epoch visits them.
 
         Raises:
             DataError: sizes do not fit, or there is nothing to take.
@@ -84,6 +86,9 @@ class BatchSource:
             raise DataError(f'{episodes.path}: at least one episode must be taken, got none')
         self._owner = np.repeat(chosen, episodes.lengths[chosen])
         self._step = np.concatenate([np.arange(n) for n in episodes.lengths[chosen]])
+        first_steps, visits = openings
+        self._visits = np.repeat(
+            np.arange(len(self._step)), np.where(self._step < first_steps, visits, 1))
         self._actions, self._action_mask = _padded_actions(episodes, statistics, spec)
         self._action_statistics = statistics['action']
         self._proprio = None
@@ -136,17 +141,18 @@ class BatchSource:
     def _positions(self, places: Int[np.ndarray, 'b']) -> Int[np.ndarray, 'b']:
         """Returns which example stands at each place of the endless shuffled stream."""
         rows = np.empty_like(places)
-        epochs = places // self.examples
+        length = len(self._visits)
+        epochs = places // length
         for epoch in np.unique(epochs):
             here = epochs == epoch
-            rows[here] = self._epoch_order(int(epoch))[places[here] % self.examples]
+            rows[here] = self._epoch_order(int(epoch))[places[here] % length]
         return rows
 
     def _epoch_order(self, epoch: int) -> Int[np.ndarray, 'n']:
         kept, order = self._order  # one read: several threads may make batches
         if kept != epoch:
             rng = np.random.default_rng((self._seed, _SHUFFLE_STREAM, epoch))
-            order = rng.permutation(self.examples)
+            order = rng.permutation(self._visits)
             self._order = (epoch, order)
         return order
 

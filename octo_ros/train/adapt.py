@@ -9,15 +9,18 @@ from typing import Any
 from octo_ros.data.augment import check_options
 from octo_ros.data.augment import default_options
 from octo_ros.errors import ParameterError
+from octo_ros.errors import closest
 from octo_ros.params import param
 from octo_ros.train.params import TrainParams
 
 _TOKENIZERS = 'octo.model.components.tokenizers'
+_ENCODERS = 'octo.model.components.vit_encoders'
 _HEADS = 'octo.model.components.action_heads'
 _HEAD_CLASSES = {
     'diffusion': 'DiffusionActionHead', 'l1': 'L1ActionHead', 'mse': 'MSEActionHead'}
 _WRIST = 'wrist'
 PROPRIO = 'proprio'
+_DETAIL_FEATURES = (32, 64, 128)  # of three convolutions of stride 2, hence 8 x 8 pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +33,9 @@ class ModelParams:
     head: str = param(
         'keep', "Action head: the checkpoint's, or a fresh one.",
         one_of=('keep', *_HEAD_CLASSES))
+    detail: tuple[str, ...] = param(
+        (), 'Cameras (wrist) that get a second tokenizer, of a token for every 8 x 8 pixels, to '
+        'tell apart things that are small in the picture.')
     proprio: bool = param(False, 'Give the proprio vector to the policy, too.')
     proprio_bins: int = param(
         256, 'Bins of a proprio number, as in the reference; 0: the number itself, which needs '
@@ -154,6 +160,13 @@ def _observation_tokenizers(tokenizers: Mapping[str, Any], image_keys: Sequence[
         if spec['kwargs'].get('task_stack_keys'):
             spec['kwargs']['task_stack_keys'] = [key]
         kept[key.removeprefix('image_')] = spec
+    for camera in params.detail:
+        key = f'image_{camera}'
+        if key not in image_keys:
+            raise ParameterError(
+                f"'model.detail' must name cameras of the data, got '{camera}'"
+                + closest(camera, [name.removeprefix('image_') for name in image_keys]))
+        kept.setdefault(f'{camera}_detail', _detail_tokenizer(key))
     if proprio and not any(spec['name'] == 'LowdimObsTokenizer' for spec in kept.values()):
         kept[PROPRIO] = {
             'module': _TOKENIZERS, 'name': 'LowdimObsTokenizer', 'args': [], 'kwargs': {
@@ -161,6 +174,16 @@ def _observation_tokenizers(tokenizers: Mapping[str, Any], image_keys: Sequence[
                 'bin_type': 'normal', 'low': -2.0, 'high': 2.0,
                 'discretize': params.proprio_bins > 0}}
     return kept
+
+
+def _detail_tokenizer(key: str) -> dict[str, Any]:
+    layers = len(_DETAIL_FEATURES)
+    encoder = {'module': _ENCODERS, 'name': 'SmallStem', 'args': [], 'kwargs': {
+        'patch_size': 16, 'kernel_sizes': [3] * layers, 'strides': [2] * layers,
+        'padding': [1] * layers, 'features': list(_DETAIL_FEATURES),
+        'num_features': _DETAIL_FEATURES[-1]}}
+    return {'module': _TOKENIZERS, 'name': 'ImageTokenizer', 'args': [], 'kwargs': {
+        'obs_stack_keys': [key], 'task_stack_keys': [key], 'encoder': encoder}}
 
 
 def _wanted(spec: Mapping[str, Any], image_keys: Sequence[str], *, proprio: bool) -> bool:

@@ -103,7 +103,9 @@ def plan_finetune(base: OctoModel, episodes: EpisodeSet, model_params: ModelPara
     evaluators = _evaluators(model, sources, subsets[1], params, devices)
     setup = Setup(
         module=model.module, params=model.params, frozen_keys=frozen,
-        source=sources.make(subsets[0], devices), tests=_tests(evaluators) | dict(tests or {}),
+        source=sources.make(subsets[0], devices, openings=(
+            params.opening_steps, params.opening_visits)),
+        tests=_tests(evaluators) | dict(tests or {}),
         augmentation=augmentation if params.augment else {})
     return Plan(model, setup, report, evaluators)
 
@@ -175,11 +177,12 @@ class _Sources:
                             'none; use the modality image_conditioned, or add them')
         self._table = InstructionTable(texts, _encoder(base, config))
 
-    def make(self, subset: Int[np.ndarray, 'k'], devices: Devices | None = None) -> BatchSource:
+    def make(self, subset: Int[np.ndarray, 'k'], devices: Devices | None = None,
+             openings: tuple[int, int] = (0, 1)) -> BatchSource:
         shard = (0, 1) if devices is None else (jax.process_index(), jax.process_count())
         return BatchSource(
             self._episodes, self._statistics, self._spec, self._params.task, self._table,
-            seed=self._params.seed, shard=shard, subset=subset)
+            seed=self._params.seed, shard=shard, subset=subset, openings=openings)
 
 
 def _encoder(base: OctoModel, config: Mapping[str, Any]) -> Encode:

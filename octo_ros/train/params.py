@@ -46,6 +46,12 @@ class TrainParams:
     bfloat16: bool = param(
         False, 'Compute matrix products in bfloat16 with sums in float32, where the device can.')
     augment: bool = param(True, 'Augment images as the checkpoint was trained.')
+    opening_steps: int = param(
+        0, 'First steps of an episode, in which only the task tells where to go; later on, a '
+        'motion that has begun tells as much.', ge=0)
+    opening_visits: int = param(
+        1, 'How often an epoch visits the first steps of an episode; the others, once.',
+        ge=1, le=100)
     normalization_type: str = param(
         'normal', 'Normalise actions to mean 0 and deviation 1, or p01..p99 to -1..1.',
         one_of=('normal', 'bounds'))

@@ -86,6 +86,17 @@ def test_an_epoch_visits_every_step_once(episode_set):
     assert not np.array_equal(source[0]['action'], source[1]['action'])
 
 
+def test_an_epoch_visits_the_first_steps_as_often_as_told(episode_set):
+    lengths = episode_set.lengths
+    often = sum(min(2, length) for length in lengths)
+    source = source_of(episode_set, batch_size=17 + 2 * often, openings=(2, 3))
+    assert source.examples == 17
+    seen, visits = np.unique(
+        source[0]['observation']['image_primary'][:, -1, 0, 0, 0], return_counts=True)
+    assert len(seen) == 17
+    np.testing.assert_array_equal(visits, np.where(seen % 10 < 2, 3, 1))
+
+
 def test_batches_are_a_function_of_seed_and_number(episode_set):
     assert_same(source_of(episode_set)[7], source_of(episode_set)[7])
     other = source_of(episode_set, seed=1)[7]
