@@ -17,6 +17,7 @@ from octo_ros.array_typing import UInt8
 from octo_ros.errors import TaskError
 from octo_ros.params import param
 from octo_ros.sim import scene
+from octo_ros.sim.expert import MAX_STEP
 from octo_ros.sim.expert import expert_action
 from octo_ros.sim.randomization import Layout
 from octo_ros.sim.randomization import SceneParams
@@ -31,6 +32,8 @@ from octo_ros.sim.tasks import chosen_block
 from octo_ros.sim.tasks import possible
 
 MAX_STEPS = 40  # 8 s
+# Ranges of x, y and z that hold the places of detours: about the blocks, and clear of them [m].
+_DETOUR_ZONE = ((0.22, 0.40), (-0.16, 0.16), (0.09, 0.22))
 SETTLE_STEPS = 3  # recorded after success, so that the last frames show the task done
 
 Actor = Callable[[Observation, SceneState], Float[np.ndarray, '7']]
@@ -52,6 +55,10 @@ class NoiseParams:
         0.08, 'Spread of a push in rotation, each axis and step.', unit='rad', ge=0.0, le=0.5)
     jitter: float = param(0.003, 'Spread of noise at every step, each axis.', unit='m', ge=0.0,
                           le=0.05)
+    detours: int = param(
+        2, 'Before anything else the arm is led to up to this many random places over the table. '
+        'Without them the first step gives away where the arm is going, and nothing in the later '
+        'ones teaches to listen to the task.', ge=0, le=10)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,10 +124,15 @@ class Noise:
         self._rng = np.random.default_rng([seed, 0x2015E])
         self._left = 0
         self._push = np.zeros(6)
+        low, high = np.transpose(_DETOUR_ZONE)
+        count = self._rng.integers(params.detours + 1)
+        self._places = list(self._rng.uniform(low, high, (count, 3)))
 
-    def __call__(self, action: Float[np.ndarray, '7']) -> Float[np.ndarray, '7']:
+    def __call__(self, action: Float[np.ndarray, '7'], state: SceneState
+                 ) -> Float[np.ndarray, '7']:
         """Returns the action with this step's disturbance."""
         params, rng = self._params, self._rng
+        action = self._on_detour(action, state)
         if self._left == 0 and rng.random() < params.burst_rate:
             self._left = params.burst_steps
             self._push = np.concatenate([rng.normal(0.0, params.burst_distance, 3),
@@ -131,6 +143,16 @@ class Noise:
             self._left -= 1
             noisy[:6] += self._push
         return noisy
+
+    def _on_detour(self, action: Float[np.ndarray, '7'], state: SceneState
+                   ) -> Float[np.ndarray, '7']:
+        while self._places:
+            way = self._places[0] - state.target_position
+            length = float(np.linalg.norm(way))
+            if length > MAX_STEP:
+                return np.array([*(way * MAX_STEP / length), *action[3:]])
+            self._places.pop(0)
+        return action
 
 
 def expert_actor(task: Task) -> Actor:
@@ -189,7 +211,7 @@ def run_episode(
     sim.reset(job.seed)
     start = sim.state()
     test = SuccessTest(job.task)
-    disturb = Noise(noise, job.seed) if noise else np.array
+    disturb = Noise(noise, job.seed) if noise else None
     rows: list[tuple[Observation, np.ndarray, np.ndarray]] = []
     done_at: int | None = None
     for step in range(max_steps + settle_steps):
@@ -200,7 +222,7 @@ def run_episode(
             break
         observation = sim.observe(cameras)
         action = np.asarray(actor(observation, state), float)
-        executed = disturb(action)
+        executed = disturb(action, state) if disturb else np.array(action)
         rows.append((observation, action, executed))
         sim.step(executed)
     seen = [row[0] for row in rows]

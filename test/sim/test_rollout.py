@@ -63,6 +63,26 @@ def test_noise_moves_the_arm_but_not_the_recorded_action(sim):
     assert np.abs(episode.actions[:, 3:6]).max() > 0.01  # the expert turns the gripper back
 
 
+def test_on_a_detour_the_arm_goes_elsewhere_and_the_action_still_goes_to_the_block(sim):
+    quiet = NoiseParams(burst_rate=0.0, jitter=0.0)
+    task, against, clear = Task('lift', 'red'), 0, []
+    for seed in range(12):
+        job = Job(task, seed)
+        block = np.array(sample_layout(seed).blocks['red'][:2])
+        episode = rollout.run_episode(sim, job, rollout.expert_actor(task), cameras=(),
+                                      noise=quiet, max_steps=60)
+        assert episode.success
+        strayed = np.abs(episode.executed - episode.actions)[:, :3].max(axis=1) > 1e-6
+        away = block - episode.proprio[:, :2]
+        far = np.linalg.norm(away, axis=1) > 0.05
+        assert (np.sum(episode.actions[:, :2] * away, axis=1)[far & strayed] > 0.0).all()
+        against += np.sum((np.sum(episode.executed[:, :2] * away, axis=1) < 0.0) & strayed)
+        clear += [*episode.proprio[1:, 2][strayed[:-1]]]
+        assert not strayed[np.argmin(strayed):].any(), 'detours come first'
+    assert against > 12
+    assert min(clear) > 0.07
+
+
 def test_doing_nothing_does_not_succeed(sim):
     episode = rollout.run_episode(sim, Job(PUT, 0), idle, cameras=(), max_steps=10)
     assert not episode.success
