@@ -1,8 +1,12 @@
 """What `octo-ros data` and `octo-ros finetune` read: recordings, and data sets."""
 
 import argparse
+import functools
 import itertools
+import multiprocessing
 import re
+import signal
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -43,6 +47,8 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--keep-failures', action='store_true',
                         help='take episodes that did not succeed, too; they are left out else, '
                         'where a recording says so')
+    parser.add_argument('--readers', type=int, default=1, metavar='N',
+                        help='processes that read recordings (1)')
     sets = parser.add_argument_group('data sets')
     sets.add_argument('--split', help='part of an RLDS data set (train)')
     sets.add_argument('--actions', choices=('recorded', 'reached'), default='recorded',
@@ -64,14 +70,20 @@ def read_all(args: argparse.Namespace, wanted: Mapping[str, tuple[int, int]], *,
     from octo_ros.data.datasets import is_dataset
     from octo_ros.policy.profile import load_profile
 
+    if args.readers < 1:
+        raise ParameterError(f'--readers must be at least 1, got {args.readers}')
     profile = load_profile(args.robot)
     parts: list[Iterator[Found]] = []
     total: int | None = 0
-    for path in find_recordings(args.source):
-        part, count = _open(path, args, profile, wanted, _LOOK if look else None) if is_dataset(
-            path) else (_read_bag(path, args, profile, wanted), 1)
-        parts.append(part)
-        total = None if total is None or count is None else total + count
+    for of_sets, paths in itertools.groupby(find_recordings(args.source), is_dataset):
+        if of_sets:
+            opened = [_open(path, args, profile, wanted, _LOOK if look else None)
+                      for path in paths]
+        else:
+            opened = [_open_bags(list(paths), args, profile, wanted)]
+        for part, count in opened:
+            parts.append(part)
+            total = None if total is None or count is None else total + count
     return track(itertools.chain(*parts), 'Reading recordings', total=total)
 
 
@@ -134,17 +146,33 @@ def _open(path: Path, args: argparse.Namespace, profile: 'RobotProfile',
     return ((str(path), item) for item in dataset), dataset.total
 
 
+def _open_bags(paths: Sequence[Path], args: argparse.Namespace, profile: 'RobotProfile',
+               wanted: Mapping[str, tuple[int, int]]) -> tuple[Iterator[Found], int]:
+    if args.actions != 'recorded' or args.split:
+        raise ParameterError('--actions and --split must go with LeRobot or RLDS data sets, got '
+                             f'the recording {paths[0]}')
+    read = functools.partial(_read_bag, args=args, profile=profile, wanted=wanted)
+    processes = min(args.readers, len(paths))
+    return (map(read, paths) if processes == 1 else _in_processes(read, paths, processes),
+            len(paths))
+
+
+def _in_processes(read: Callable[[Path], Found], paths: Sequence[Path], processes: int
+                  ) -> Iterator[Found]:
+    # A forked child would share the locks of whatever threads this process has.
+    with multiprocessing.get_context('spawn').Pool(
+            processes, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+        yield from pool.imap(read, paths)
+
+
 def _read_bag(path: Path, args: argparse.Namespace, profile: 'RobotProfile',
-              wanted: Mapping[str, tuple[int, int]]) -> Iterator[Found]:
+              wanted: Mapping[str, tuple[int, int]]) -> Found:
     from octo_ros.bags.demonstrations import SamplingParams
     from octo_ros.bags.demonstrations import read_demonstration
 
-    if args.actions != 'recorded' or args.split:
-        raise ParameterError('--actions and --split must go with LeRobot or RLDS data sets, got '
-                             f'the recording {path}')
     params = SamplingParams(step_s=profile.step_s, max_age_s=1.5 * profile.step_s)
-    topics = _topics(path, args)
-    yield str(path), read_demonstration(path, topics, profile.action.names, params, wanted)
+    return str(path), read_demonstration(
+        path, _topics(path, args), profile.action.names, params, wanted)
 
 
 def _topics(path: Path, args: argparse.Namespace) -> 'TopicMap':

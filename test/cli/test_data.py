@@ -51,6 +51,17 @@ def test_build_skips_or_mends_as_told(bags, tmp_path, faults, lengths):
     assert found.proprio.shape == (sum(lengths), 7)
 
 
+def test_several_readers_make_the_same_set(bags, tmp_path, capsys):
+    for name, readers in (('one', '1'), ('two', '2')):
+        assert main(['data', 'build', str(bags), '--out', str(tmp_path / name),
+                     '--readers', readers]) == 0
+    for file in (tmp_path / 'one').iterdir():
+        assert file.read_bytes() == (tmp_path / 'two' / file.name).read_bytes()
+    assert main(['data', 'build', str(bags), '--out', str(tmp_path / 'three'),
+                 '--readers', '0']) == 2
+    assert '--readers must be at least 1, got 0' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(('options', 'lengths'), [([], [5, 7]), (['--keep-failures'], [5, 6, 7])])
 def test_build_leaves_failed_episodes_out_unless_told(tmp_path, capsys, options, lengths):
     for length, success in ((5, True), (6, False), (7, None)):
