@@ -5,6 +5,8 @@ RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed_to_run
 READY := $(VENV)/.installed_to_test
 WORKERS ?= 2
+# The meshes of the simulated arm. What the package depends on has no wheels for Python 3.13.
+ARM := 'gym-aloha>=0.1.5'
 
 .PHONY: demo pictures test lint install clean
 
@@ -39,10 +41,12 @@ $(VENV)/bin/pip:
 
 $(INSTALLED): setup.py setup.cfg | $(VENV)/bin/pip
 	$(RUN) -m pip install --quiet --editable '.[ros,sim]'
+	$(RUN) -m pip install --quiet --no-deps $(ARM)
 	touch $@
 
 $(READY): setup.py setup.cfg | $(VENV)/bin/pip
 	$(RUN) -m pip install --quiet --editable '.[ros,sim,train,test]'
+	$(RUN) -m pip install --quiet --no-deps $(ARM)
 	touch $@ $(INSTALLED)
 
 clean:

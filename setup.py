@@ -43,11 +43,12 @@ ROS_WHEELS = [
     'ros-trajectory-msgs==5.5.1',
 ]
 
-# The simulator, the ViperX arm's meshes that it draws, and H.264 for its videos.
+# The simulator, the ViperX arm's meshes that it draws, and H.264 for its videos. Of gym-aloha only
+# files are read; from Python 3.13 on, what it depends on cannot be installed (see Makefile).
 SIM = [
     'av>=14.0',
-    'gym-aloha>=0.1.5',
-    'mujoco>=3.8',
+    "gym-aloha>=0.1.5; python_version < '3.13'",
+    'mujoco>=3.8.1',
 ]
 
 # Training; pyarrow and av read and write LeRobot data sets, google-crc32c checks TFRecord files.

@@ -24,7 +24,8 @@ NO_BACKEND = (
     'libegl1 libgl1-mesa-dri`, and leave MUJOCO_GL unset to have it found')
 NO_MUJOCO = (
     'the simulator must have the Python packages mujoco and gym-aloha, but {missing} was not '
-    "found; install them with `pip install 'octo_ros[sim]'`")
+    "found; install them with `pip install 'octo_ros[sim]'`, and from Python 3.13 on `pip install "
+    '--no-deps gym-aloha`, too: files of it are read, nothing of it is run')
 
 
 @functools.cache
