@@ -119,7 +119,8 @@ class SelfAttention(nn.Module):
         if self.owns_bias:
             place = np.arange(x.shape[1])
             buckets = relative_buckets(place[None, :] - place[:, None])
-            table = nn.Embed(_NUM_BUCKETS, heads, name='relative_attention_bias')
+            table = nn.Embed(_NUM_BUCKETS, heads, name='relative_attention_bias',
+                             embedding_init=nn.initializers.normal(x.shape[-1] ** -0.5))
             bias = bias + table(buckets).transpose(2, 0, 1)
         query, key, value = (self._project(name)(x).reshape(*x.shape[:2], heads, -1)
                              for name in 'qkv')
@@ -128,7 +129,11 @@ class SelfAttention(nn.Module):
         return nn.Dense(self.sizes.d_model, use_bias=False, name='o')(out), bias
 
     def _project(self, name: str) -> nn.Dense:
-        return nn.Dense(self.sizes.num_heads * self.sizes.d_kv, use_bias=False, name=name)
+        # Logits are not scaled by 1 / sqrt(d_kv), so queries begin that much smaller.
+        gain = self.sizes.d_kv ** -0.5 if name == 'q' else 1.0
+        return nn.Dense(
+            self.sizes.num_heads * self.sizes.d_kv, use_bias=False, name=name,
+            kernel_init=nn.initializers.normal(gain * self.sizes.d_model ** -0.5))
 
 
 class AttentionLayer(nn.Module):
@@ -224,7 +229,12 @@ class EncoderStack(nn.Module):
 
 
 class T5Encoder(nn.Module):
-    """Token ids to embeddings. Dropout is never used: the encoder is not trained here."""
+    """Token ids to embeddings, without dropout.
+
+    Weights begin as in T5 (Raffel et al. 2020, arXiv:1910.10683). Smaller embeddings
+    would drown in the first layer's attention: words that the task does not depend on at first,
+    such as colours, would soon all look alike.
+    """
 
     sizes: T5Sizes
 
@@ -237,6 +247,7 @@ class T5Encoder(nn.Module):
             input_ids: token ids; they must be less than `sizes.vocab_size`.
             attention_mask: 1 = token, 0 = padding, which is not attended to.
         """
-        x = nn.Embed(self.sizes.vocab_size, self.sizes.d_model, name='shared')(input_ids)
+        x = nn.Embed(self.sizes.vocab_size, self.sizes.d_model, name='shared',
+                     embedding_init=nn.initializers.normal(1.0))(input_ids)
         hidden = jnp.where(attention_mask > 0, 0.0, jnp.finfo(jnp.float32).min)
         return EncoderStack(self.sizes, name='encoder')(x, hidden[:, None, None, :])

@@ -57,3 +57,16 @@ def test_padding_does_not_change_the_other_tokens(tiny):
     ('t5-base', True), ('google/flan-T5-small', True), ('bert-base-uncased', False)])
 def test_the_name_tells_a_t5(name, expected):
     assert t5.is_t5(name) is expected
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_a_fresh_encoder_tells_words_apart_where_they_stand(seed):
+    encoder = t5.T5Encoder(t5.T5Sizes(
+        vocab_size=192, d_model=64, d_kv=16, d_ff=128, num_layers=2, num_heads=4))
+    ids = np.array([[80, 5, 22, 11, 1, 0], [80, 5, 25, 11, 1, 0]])
+    mask = (ids > 0).astype(int)
+    variables = jax.jit(encoder.init)(jax.random.key(seed), ids, mask)
+    first, second = np.asarray(encoder.apply(variables, ids, mask))
+    change = np.linalg.norm(second - first, axis=-1)
+    assert change[2] > 1.1 * np.linalg.norm(first[2])
+    assert change[2] > 2.0 * np.median(np.delete(change, 2))
