@@ -36,6 +36,7 @@ class StopSignals:
         self._ending = ending
         self._log = log
         self._past_start = threading.Event()
+        self._told = threading.Event()
         self._previous: dict[int, Any] = {}
         self._wakeup = -1
         self._ours, self._theirs = socket.socketpair()
@@ -51,8 +52,9 @@ class StopSignals:
                  trace: TracebackType | None) -> None:
         self._past_start.set()
         signal.set_wakeup_fd(self._wakeup)
+        # After one signal, a second one must not kill a process that is taking its leave.
         for number, handler in self._previous.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if self._told.is_set() else handler)
         self._theirs.close()  # the thread reads the end, and ends
 
     def started(self) -> None:
@@ -60,6 +62,7 @@ class StopSignals:
         self._past_start.set()
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._told.set()
         self._ending.set()
 
     def _watch(self) -> None:

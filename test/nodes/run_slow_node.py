@@ -1,10 +1,11 @@
 """A node that is deep in compiled code, where no handler of Python's runs; for tests of its end.
 
-    python run_slow_node.py start|callback
+    python run_slow_node.py start|callback|leave
 """
 
 import hashlib
 import sys
+import time
 
 from rclpy.node import Node
 
@@ -20,7 +21,7 @@ def work():
 
 
 class SlowNode(Node):
-    """Is slow to start, or in a callback."""
+    """Is slow to start, in a callback, or to go."""
 
     def __init__(self):
         super().__init__('slow')
@@ -29,6 +30,8 @@ class SlowNode(Node):
         """Starts."""
         if sys.argv[1] == 'start':
             work()
+        elif sys.argv[1] == 'leave':
+            print('working', flush=True)
         else:
             self.create_timer(0.01, work)
 
@@ -37,4 +40,7 @@ class SlowNode(Node):
 
 
 if __name__ == '__main__':
-    sys.exit(spin.run(SlowNode, []))
+    code = spin.run(SlowNode, [])
+    print('leaving', flush=True)
+    time.sleep(1.0)  # as long as Python and its libraries may take to end
+    sys.exit(code)

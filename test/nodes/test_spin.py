@@ -43,6 +43,17 @@ def test_a_signal_ends_a_process_that_is_deep_in_compiled_code(start, place, wor
     assert 'Traceback' not in errors
 
 
+def test_further_signals_do_not_kill_a_process_that_is_on_its_way_out(start):
+    process = start('leave')
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == 'leaving\n'
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0
+    assert 'Traceback' not in errors
+
+
 @pytest.mark.parametrize(('words', 'reason'), [
     (['-p', 'word:='], 'word:='),
     (['-p', 'word'], "'-p word'"),
