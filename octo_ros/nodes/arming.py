@@ -8,7 +8,8 @@ from octo_ros.errors import OctoError
 class Arming:
     """Holds the two switches; safe to call from several threads.
 
-    An emergency stop disarms. Taking it back does not arm again: that needs `arm`.
+    An emergency stop disarms. Taking it back does not arm again, nor does a new start: whoever
+    was told to stop needs `arm`.
     """
 
     def __init__(self) -> None:
@@ -16,6 +17,7 @@ class Arming:
         self._lock = threading.Lock()
         self._armed = False
         self._emergency = False
+        self._told_to_stop = False
 
     @property
     def hold_reason(self) -> str:
@@ -26,9 +28,9 @@ class Arming:
             return '' if self._armed else 'disarmed: call ~/arm'
 
     def start(self, armed: bool) -> None:
-        """Starts armed or not; a standing emergency stop keeps it disarmed."""
+        """Starts armed or not; disarmed in any case after a stop that `arm` did not end."""
         with self._lock:
-            self._armed = armed and not self._emergency
+            self._armed = armed and not self._told_to_stop
 
     def arm(self) -> None:
         """Lets commands out. Raises OctoError while the emergency stop is set."""
@@ -37,11 +39,13 @@ class Arming:
                 raise OctoError('the emergency stop must be cleared before arming, it is set; '
                                 'publish false on emergency_stop')
             self._armed = True
+            self._told_to_stop = False
 
     def disarm(self) -> None:
         """Lets no more commands out."""
         with self._lock:
             self._armed = False
+            self._told_to_stop = True
 
     def set_emergency(self, stop: bool) -> bool:
         """Sets or clears the emergency stop; returns True when that changed anything."""
@@ -49,4 +53,5 @@ class Arming:
             changed = stop != self._emergency
             self._emergency = stop
             self._armed = self._armed and not stop
+            self._told_to_stop = self._told_to_stop or stop
             return changed

@@ -214,6 +214,7 @@ class ControllerNode(ParameterNode, LifecycleNode):
             if self._control is not None:
                 self._control.stop_now()
             return 'disarmed'
+        self._built()
         if self._control is not None:
             self._control.restart()  # targets moved on while no command went out
         self._arming.arm()

@@ -44,3 +44,18 @@ def test_a_start_does_not_override_a_standing_emergency_stop() -> None:
     arming.start(True)
     arming.set_emergency(False)
     assert 'disarmed' in arming.hold_reason
+
+
+def test_a_start_does_not_undo_a_stop_that_nobody_ended() -> None:
+    stops = {
+        'disarmed': Arming.disarm,
+        'emergency': lambda arming: (arming.set_emergency(True), arming.set_emergency(False))}
+    for name, stop in stops.items():
+        arming = Arming()
+        arming.start(True)
+        stop(arming)
+        arming.start(True)
+        assert 'disarmed' in arming.hold_reason, name
+        arming.arm()
+        arming.start(True)
+        assert arming.hold_reason == '', name
