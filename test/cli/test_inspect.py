@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from octo_ros.assets import shipped_checkpoint
 from octo_ros.cli.main import main
+from octo_ros.cli.named_checkpoint import checkpoint_path
 from octo_ros.errors import OctoError
 
 
@@ -17,7 +19,7 @@ def _describe(capsys, *arguments: str) -> dict:
 
 
 def test_shipped_checkpoint_is_described(capsys):
-    found = _describe(capsys, 'shipped')
+    found = _describe(capsys, 'untrained')
     assert found['observations']['image_primary']['size'] == [128, 128]
     assert found['observations']['image_wrist']['size'] == [64, 64]
     assert found['goal_images'] == ['image_primary', 'image_wrist']
@@ -28,7 +30,7 @@ def test_shipped_checkpoint_is_described(capsys):
 
 
 def test_attention_table_says_who_reads_whom(capsys):
-    table = _describe(capsys, 'shipped', '--window', '1')['attention']
+    table = _describe(capsys, 'untrained', '--window', '1')['attention']
     assert table['names'] == ['task_language', 't=0 obs_primary', 't=0 obs_wrist',
                               't=0 obs_task_language', 't=0 readout_action']
     np.testing.assert_array_equal(table['attends'], [
@@ -40,7 +42,7 @@ def test_attention_table_says_who_reads_whom(capsys):
 
 
 def test_text_shows_the_table_with_marks(capsys):
-    assert main(['inspect', 'shipped', '--window', '1']) == 0
+    assert main(['inspect', 'untrained', '--window', '1']) == 0
     out = capsys.readouterr().out
     assert 'image_wrist: 64 x 64 pixels' in out
     assert '5 t=0 readout_action     ■ ■ ■ ■ ■' in out
@@ -48,7 +50,7 @@ def test_text_shows_the_table_with_marks(capsys):
 
 
 def test_window_beyond_the_longest_is_refused(capsys):
-    assert main(['inspect', 'shipped', '--window', '11']) == 2
+    assert main(['inspect', 'untrained', '--window', '11']) == 2
     assert '1 to 10' in capsys.readouterr().err
 
 
@@ -90,3 +92,10 @@ def test_statistics_of_any_kind_are_described(tmp_path, capsys, statistics, want
     (copy / 'dataset_statistics.json').write_text(json.dumps(statistics))
     assert _describe(capsys, str(copy))['statistics'] == wanted
     assert main(['inspect', str(copy)]) == 0
+
+
+@pytest.mark.parametrize(('name', 'folder', 'told'), [
+    ('shipped', 'tabletop', False), ('untrained', 'untrained', True), ('./mine', 'mine', False)])
+def test_checkpoints_that_come_along_have_names(caplog, name, folder, told):
+    assert Path(checkpoint_path(name)).name == folder
+    assert ('are random' in caplog.text) == told
