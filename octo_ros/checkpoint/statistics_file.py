@@ -12,6 +12,7 @@ _GROUPS = ('action', 'proprio')
 _NUMBERS = ('mean', 'std', 'max', 'min', 'p01', 'p99')
 _USED = ('mean', 'std', 'p01', 'p99')  # what actions and joint states are normalised by
 _MASK = 'mask'
+_AGAIN = 'compute the statistics again'
 
 
 def to_arrays(tree: Mapping[str, Any], file: Path, prefix: str = '') -> dict[str, Any]:
@@ -23,13 +24,16 @@ def to_arrays(tree: Mapping[str, Any], file: Path, prefix: str = '') -> dict[str
         prefix: path of `tree` in the file, with a dot at its end.
 
     Raises:
-        CheckpointError: an entry is of the wrong kind, or not finite.
+        CheckpointError: an entry is of the wrong kind or not finite, lengths differ, a deviation
+            is negative, or p01 is above p99.
     """
     arrays: dict[str, Any] = {}
     for key, value in tree.items():
         path = f'{file}: {prefix}{key}'
         if isinstance(value, Mapping):
             arrays[key] = to_arrays(value, file, f'{prefix}{key}.')
+            if key in _GROUPS:
+                _check_group(arrays[key], path)
         elif key in _GROUPS:
             raise CheckpointError(f'{path} must be a mapping, got {value!r:.80}')
         elif key == _MASK:
@@ -39,6 +43,21 @@ def to_arrays(tree: Mapping[str, Any], file: Path, prefix: str = '') -> dict[str
         else:
             arrays[key] = value
     return arrays
+
+
+def _check_group(group: Mapping[str, Any], path: str) -> None:
+    """Refuses numbers that no data can have: they would turn a robot or unleash it."""
+    lengths = {key: len(group[key]) for key in (*_USED, _MASK) if key in group}
+    if len(set(lengths.values())) > 1:
+        found = ', '.join(f'{key} {length}' for key, length in lengths.items())
+        raise CheckpointError(f'{path} must have lists of one length, got {found}; {_AGAIN}')
+    if (group.get('std', np.zeros(0)) < 0).any():  # 0 is what never moved
+        raise CheckpointError(
+            f"{path}.std must not be negative, got {group['std'].tolist()!s:.200}; {_AGAIN}")
+    if 'p01' in group and 'p99' in group and (group['p01'] > group['p99']).any():
+        raise CheckpointError(
+            f"{path}: p01 must not be greater than p99, got {group['p01'].tolist()!s:.200} and "
+            f"{group['p99'].tolist()!s:.200}; {_AGAIN}")
 
 
 def _mask(value: Any, path: str) -> np.ndarray:
@@ -55,7 +74,9 @@ def _numbers(value: Any, path: str, *, finite: bool) -> np.ndarray:
         raise CheckpointError(f'{path} must be a list of numbers ({error})') from error
     if not isinstance(value, list):
         raise CheckpointError(f'{path} must be a list of numbers, got {value!r:.80}')
+    if finite and array.ndim != 1:
+        raise CheckpointError(f'{path} must be a flat list of numbers, got {value!r:.80}')
     if finite and not np.isfinite(array).all():
         raise CheckpointError(
-            f'{path} must be finite, got {value!r:.80}; compute the statistics again')
+            f'{path} must be finite, got {value!r:.80}; {_AGAIN}')
     return array
