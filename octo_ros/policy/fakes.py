@@ -5,6 +5,7 @@ Meant for tests of what lies around a policy and for trying a robot's wiring wit
 
 import collections
 import dataclasses
+import math
 import zlib
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -32,6 +33,8 @@ DEFAULT_SPEC = PolicySpec(
     max_window=10,
     action_horizon=4,
     action_dim=7,
+    action_low=(-math.inf,) * 7,
+    action_high=(math.inf,) * 7,
 )
 
 

@@ -25,7 +25,8 @@ class ActionLimits:
         """Checks that the profile fits the policy.
 
         Raises:
-            ParameterError: the profile names another number of dimensions than the policy has.
+            ParameterError: the profile names another number of dimensions than the policy has,
+                or wants a range that the statistics do not tell.
         """
         names = profile.action.names
         if len(names) != spec.action_dim:
@@ -73,7 +74,13 @@ class ActionLimits:
     ) -> tuple[Float[np.ndarray, 'ad'], Float[np.ndarray, 'ad']]:
         size = spec.action_dim
         low, high = np.full(size, -np.inf), np.full(size, np.inf)
-        if profile.limits.envelope == 'statistics' and spec.action_low:
+        if profile.limits.envelope == 'statistics':
+            if not spec.action_low:
+                raise ParameterError(
+                    "'limits.envelope' of the robot profile must be 'none' for this checkpoint, "
+                    "got 'statistics': its statistics have no p01 and p99; add them to its "
+                    "dataset_statistics.json, or set it to 'none' and 'limits.per_step' to what "
+                    'the robot may do')
             low = np.where(self._motion, spec.action_low, low)
             high = np.where(self._motion, spec.action_high, high)
         return low, high

@@ -38,7 +38,8 @@ def describe(
         image_sizes: `KEY=HEIGHTxWIDTH` for keys whose size is not that of the example batch.
 
     Raises:
-        ParameterError: there is no such head, or an entry of `image_sizes` is wrong.
+        ParameterError: there is no such head, an entry of `image_sizes` is wrong, or the
+            statistics are not of one length or in order.
     """
     heads = model.module.heads
     if head not in heads:
@@ -98,11 +99,25 @@ def envelope(statistics: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[fl
 
     Args:
         statistics: the `action` entry of a dataset's statistics.
+
+    Returns:
+        Lower and upper ends; both empty when the statistics lack p01 or p99.
+
+    Raises:
+        ParameterError: the lengths differ, or p01 is above p99.
     """
     if 'p01' not in statistics or 'p99' not in statistics:
         return (), ()
     low, high = (np.asarray(statistics[name], np.float64) for name in ('p01', 'p99'))
     mask = np.asarray(statistics.get('mask', np.ones(len(low), bool)), bool)
+    if not len(low) == len(high) == len(mask):
+        raise ParameterError(
+            f"The statistics must have one length, got {len(low)} in 'p01', {len(high)} in 'p99' "
+            f'and a mask of {len(mask)}; compute them again')
+    if not (low <= high)[mask].all():
+        raise ParameterError(
+            f"The statistics must have 'p01' not greater than 'p99', got {low.tolist()} and "
+            f'{high.tolist()}; compute them again')
     return (
         tuple(np.where(mask, low, -np.inf).tolist()), tuple(np.where(mask, high, np.inf).tolist()))
 

@@ -28,12 +28,9 @@ class PolicySpec:
         max_window: largest window it accepts.
         action_horizon: steps in a chunk.
         action_dim: numbers in one action after cutting to the embodiment's statistics.
-        action_low: lower end of what was common in training (p01), infinite where the statistics
-            do not say; empty when there are none.
-        action_high: upper end (p99), likewise.
-        action_low: 1st percentile of each action dimension in the training data, un-normalised;
-            empty when the statistics do not say.
-        action_high: 99th percentile likewise.
+        action_low: 1st percentile of each action dimension in the training data, un-normalised,
+            infinite where unmasked; empty when the statistics have none.
+        action_high: 99th percentile, likewise.
     """
 
     image_sizes: Mapping[str, tuple[int, int]]

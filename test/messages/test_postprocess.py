@@ -19,9 +19,14 @@ TWO_JOINTS = {'action.names': ['a', 'b', 'grip'], 'action.space': 'joint',
               'gripper.indices': [2], 'gripper.binarize': False}
 
 
+def _spec(action_dim):
+    return dataclasses.replace(
+        DEFAULT_SPEC, action_dim=action_dim, action_low=(-np.inf,) * action_dim,
+        action_high=(np.inf,) * action_dim)
+
+
 def _shaper(values, *, action_dim=7, step_s=0.2, whole_chunks=False):
-    spec = dataclasses.replace(DEFAULT_SPEC, action_dim=action_dim)
-    return ActionShaper(from_flat(RobotProfile, values), spec, step_s=step_s,
+    return ActionShaper(from_flat(RobotProfile, values), _spec(action_dim), step_s=step_s,
                         whole_chunks=whole_chunks)
 
 
@@ -116,8 +121,7 @@ def test_trajectory_of_a_late_chunk_does_not_jump_to_the_row_that_is_due_now():
 
 
 def test_first_row_for_the_aloha_arms_does_not_jump():
-    spec = dataclasses.replace(DEFAULT_SPEC, action_dim=14)
-    shaper = ActionShaper(load_profile('aloha'), spec, step_s=0.02, whole_chunks=True)
+    shaper = ActionShaper(load_profile('aloha'), _spec(14), step_s=0.02, whole_chunks=True)
     rows = shaper.trajectory(np.ones((50, 14)), np.zeros(12), now_ns=160_000_000)
     assert rows[8].max() <= 0.07
     assert np.abs(np.diff(rows, axis=0)).max() <= 0.07

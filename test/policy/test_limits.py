@@ -26,7 +26,8 @@ JOINTS = RobotProfile(
     gripper=GripperParams(indices=(2,)),
     limits=LimitParams(per_step=(0.1, 0.2, 1.0)),
     command=CommandParams(type='joint_trajectory'))
-JOINT_SPEC = dataclasses.replace(DEFAULT_SPEC, action_dim=3)
+JOINT_SPEC = dataclasses.replace(
+    DEFAULT_SPEC, action_dim=3, action_low=(-np.inf,) * 3, action_high=(np.inf,) * 3)
 
 
 def test_actions_are_clipped_to_the_range_of_the_training_data() -> None:
@@ -92,3 +93,10 @@ def test_absolute_joint_positions_are_not_limited_by_size() -> None:
 def test_a_profile_for_another_number_of_dimensions_is_refused() -> None:
     with pytest.raises(ParameterError, match='must name the 3 dimensions'):
         ActionLimits(RobotProfile(), JOINT_SPEC)
+
+
+def test_a_range_that_the_checkpoint_does_not_have_is_refused_and_not_ignored() -> None:
+    spec = dataclasses.replace(SPEC, action_low=(), action_high=())
+    with pytest.raises(ParameterError, match=r"'limits.envelope' .*no p01 and p99; .* to 'none'"):
+        ActionLimits(RobotProfile(), spec)
+    ActionLimits(RobotProfile(limits=LimitParams(envelope='none')), spec)

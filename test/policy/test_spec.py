@@ -76,3 +76,16 @@ def test_an_unknown_head_is_refused(golden: pathlib.Path) -> None:
 
 def test_statistics_without_percentiles_give_no_envelope() -> None:
     assert envelope({'mean': [0.0], 'std': [1.0]}) == ((), ())
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    ({'p01': [0.0]}, r"have one length, got 1 in 'p01', 2 in 'p99' and a mask of 2"),
+    ({'mask': [True]}, 'and a mask of 1'),
+    ({'p99': [1.0, -1.0]}, r"'p01' not greater than 'p99', got \[0.0, 0.0\] and \[1.0, -1.0\]"),
+    ({'p99': [1.0, np.nan]}, "'p01' not greater than 'p99'"),
+])
+def test_an_envelope_that_is_none_is_refused(change, message) -> None:
+    good = {'p01': [0.0, 0.0], 'p99': [1.0, 2.0], 'mask': [True, True]}
+    assert envelope(good) == ((0.0, 0.0), (1.0, 2.0))
+    with pytest.raises(ParameterError, match=message):
+        envelope({**good, **change})
