@@ -182,7 +182,7 @@ class _Sampler:
     def _episode(self, streams: Mapping[str, _Stream], times: Int[np.ndarray, 't'],
                  actions: Float[np.ndarray, 't ad']) -> Episode | None:
         images, present, proprio = {}, {}, None
-        for topic, key in self._topics.streams.items():
+        for key, topic in self._topics.streams.items():
             stream = streams[topic]
             index = stream.newest(times, round(self._params.max_age_s * _NS))
             if not (index >= 0).any():

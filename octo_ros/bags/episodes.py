@@ -27,7 +27,8 @@ class TopicMap:
     """Which topics of a recording play which part.
 
     Attributes:
-        streams: topic to the runtime's stream name (`image_primary`, `proprio`, ...).
+        streams: the runtime's stream name (`image_primary`, `proprio`, ...) to topic; states may
+            share one.
         instruction: topic of the text task, or None.
         action: topic of the recorded action to compare with, or None.
         action_guessed: nobody asked for that topic, so it may be left out if it does not fit.
@@ -40,13 +41,14 @@ class TopicMap:
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """All topics that are read."""
-        return (*self.streams, *(t for t in (self.instruction, self.action) if t is not None))
+        """All topics that are read, each once."""
+        wanted = (*self.streams.values(), self.instruction, self.action)
+        return tuple(dict.fromkeys(topic for topic in wanted if topic is not None))
 
     @property
     def image_keys(self) -> tuple[str, ...]:
         """The observation keys that have a camera."""
-        return tuple(key for key in self.streams.values() if key.startswith('image_'))
+        return tuple(key for key in self.streams if key.startswith('image_'))
 
 
 def map_topics(bag: BagReader, image_keys: Sequence[str], *, cameras: Mapping[str, str],
@@ -66,19 +68,25 @@ def map_topics(bag: BagReader, image_keys: Sequence[str], *, cameras: Mapping[st
 
     Raises:
         BagError: a topic is not in the recording, or has another type, or no camera is found.
-        ParameterError: a key is not in the checkpoint.
+        ParameterError: a key is not in the checkpoint, or two cameras are one.
     """
-    streams = {topic: _full_key(key, image_keys) for key, topic in cameras.items()}
-    if len(streams) < len(cameras):
+    streams: dict[str, str] = {}
+    for key, topic in cameras.items():
+        name = _full_key(key, image_keys)
+        if name in streams:
+            raise ParameterError(f"camera '{name}' must be given once, got {streams[name]} and "
+                                 f'{topic}')
+        streams[name] = topic
+    if len(set(streams.values())) < len(streams):
         raise ParameterError('every camera must have a topic of its own, got '
                              + ', '.join(f'{key}={topic}' for key, topic in cameras.items()))
     if not streams:
         streams = _guess_cameras(bag, image_keys)
-    for topic in streams:
+    for topic in streams.values():
         _require(bag, topic, IMAGE_TYPES)
     for name, topic in (others or {}).items():
         bag.require(topic)
-        streams[topic] = name
+        streams[name] = topic
     if instruction is None and DEFAULT_INSTRUCTION_TOPIC in bag.topics:
         instruction = DEFAULT_INSTRUCTION_TOPIC
     elif instruction is not None:
@@ -146,10 +154,10 @@ def _guess_cameras(bag: BagReader, image_keys: Sequence[str]) -> dict[str, str]:
         named = [topic for topic in topics if key in topic.split('/')]
         word = key.removeprefix('image_')
         named = named or [topic for topic in topics if word in re.split('[/_]', topic)]
-        if len(named) == 1:
-            found[named[0]] = key
+        if len(named) == 1 and named[0] not in found.values():
+            found[key] = named[0]
     if not found and len(topics) == 1:
-        found = {topics[0]: image_keys[0]}
+        found = {image_keys[0]: topics[0]}
     if not found:
         first = image_keys[0].removeprefix('image_')
         raise BagError(

@@ -40,7 +40,7 @@ class Gathering:
         self._topics = topics
         self._names = tuple(names)
         self._step_ns = step_ns
-        self._camera = next(t for t, name in topics.streams.items() if name == reference)
+        self._camera = topics.streams[reference]
         self._faults = 0
         self._first_fault: BagError | None = None
         self._view_stride = 1

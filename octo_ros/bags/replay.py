@@ -84,11 +84,10 @@ class OfflineReplay:
         self._gathering.take(message)
         if message.topic == self._topics.instruction and not self._fixed_task:
             self._instruct(message)
-        name = self._topics.streams.get(message.topic)
-        if name is None:
-            return False
-        self._runtime.store(name, message.message, message.log_ns)
-        return name == self._runtime.image_keys[0]
+        for name, topic in self._topics.streams.items():
+            if topic == message.topic:
+                self._runtime.store(name, message.message, message.log_ns)
+        return message.topic == self._topics.streams[self._runtime.image_keys[0]]
 
     def _instruct(self, message: BagMessage) -> None:
         """Does as the node: what cannot be used is told once, and the task stays as it was."""

@@ -111,13 +111,31 @@ def find_recordings(sources: Sequence[Path]) -> list[Path]:
 
 def pairs(option: str, values: Sequence[str]) -> dict[str, str]:
     """Splits KEY=VALUE options. Raises ParameterError for another form."""
-    found = {}
+    return dict(_split(option, value) for value in values)
+
+
+def by_camera(option: str, values: Sequence[str]) -> dict[str, str]:
+    """Splits KEY=VALUE options, with the observation keys of cameras for keys.
+
+    Raises:
+        ParameterError: another form, or two values for one camera.
+    """
+    found: dict[str, str] = {}
     for value in values:
-        key, equals, rest = value.partition('=')
-        if not (key and equals and rest):
-            raise ParameterError(f"{option} must have the form KEY=VALUE, got '{value}'")
-        found[key] = rest
+        key, rest = _split(option, value)
+        name = full_key(key)
+        if name in found:
+            raise ParameterError(
+                f"'{option}' must name '{name}' once, got {found[name]} and {rest}")
+        found[name] = rest
     return found
+
+
+def _split(option: str, value: str) -> tuple[str, str]:
+    key, _, rest = value.partition('=')
+    if not (key and rest):
+        raise ParameterError(f"'{option}' must be KEY=VALUE, got '{value}'")
+    return key, rest
 
 
 def full_key(key: str) -> str:
@@ -126,7 +144,7 @@ def full_key(key: str) -> str:
 
 
 def _cameras(args: argparse.Namespace) -> dict[str, str]:
-    return {full_key(key): topic for key, topic in pairs('--camera', args.camera).items()}
+    return by_camera('--camera', args.camera)
 
 
 def _open(path: Path, args: argparse.Namespace, profile: 'RobotProfile',

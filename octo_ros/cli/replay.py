@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from octo_ros.cli import named_checkpoint
+from octo_ros.cli.data_sources import by_camera
 from octo_ros.errors import ObservationError
 from octo_ros.errors import ParameterError
 from octo_ros.params import from_flat
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     args.checkpoint = named_checkpoint.checkpoint_path(args.checkpoint)
     profile = load_profile(args.robot)
     loop = _loop(args, profile)
-    cameras = _pairs('--camera', args.camera)
+    cameras = by_camera('--camera', args.camera)
     with BagReader(args.bag) as bag:
         for topic in (*cameras.values(), args.proprio, args.pose, args.joints, args.action_topic):
             if topic:  # before the checkpoint is loaded, which takes long
@@ -96,8 +97,8 @@ def _loop(args: argparse.Namespace, profile: 'RobotProfile') -> 'LoopParams':
 
 
 def _goals(args: argparse.Namespace) -> dict[str, types.SimpleNamespace]:
-    return {_full_key(key): _read_image(Path(file))
-            for key, file in _pairs('--goal', args.goal).items()}
+    return {key: _read_image(Path(file))
+            for key, file in by_camera('--goal', args.goal).items()}
 
 
 def _offline(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile',
@@ -142,14 +143,13 @@ def _live(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile',
     goals = _goals(args)
     # The node knows its checkpoint and refuses other keys; the model is not loaded twice.
     named = [part for topic in bag.topics for part in topic.split('/')]
-    keys = [_full_key(key) for key in _pairs('--camera', args.camera)] or [
+    keys = list(by_camera('--camera', args.camera)) or [
         *USUAL_KEYS, *(part for part in named if part.startswith('image_'))]
     topics = _topics(args, bag, keys)
     with _progress(bag, topics) as advance:
         chunks = run_live(
-            args.bag, cameras={key: topic for topic, key in topics.streams.items()
-                               if key in topics.image_keys},
-            others={name: topic for topic, name in topics.streams.items()
+            args.bag, cameras={key: topics.streams[key] for key in topics.image_keys},
+            others={name: topic for name, topic in topics.streams.items()
                     if name not in topics.image_keys},
             instruction=args.instruction,
             # As offline: with goals, what the recording says is not the task.
@@ -183,27 +183,13 @@ def _read_image(path: Path) -> types.SimpleNamespace:
     return message
 
 
-def _pairs(option: str, entries: Sequence[str]) -> dict[str, str]:
-    pairs = {}
-    for entry in entries:
-        key, _, value = entry.partition('=')
-        if not key or not value:
-            raise ParameterError(f"'{option}' must be KEY=VALUE, got '{entry}'")
-        pairs[key] = value
-    return pairs
-
-
-def _full_key(key: str) -> str:
-    return key if key.startswith('image_') else f'image_{key}'
-
-
 def _topics(args: argparse.Namespace, bag: 'BagReader', image_keys: Sequence[str]) -> 'TopicMap':
     from octo_ros.bags.episodes import map_topics
 
     others = {'proprio': args.proprio, 'measured_pose': args.pose,
               'measured_joints': args.joints}
     topics = map_topics(
-        bag, image_keys, cameras=_pairs('--camera', args.camera), action=args.action_topic,
+        bag, image_keys, cameras=by_camera('--camera', args.camera), action=args.action_topic,
         others={name: topic for name, topic in others.items() if topic})
     if args.instruction is None and topics.instruction is None and not args.goal:
         raise ParameterError(

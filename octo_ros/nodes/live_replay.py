@@ -76,7 +76,7 @@ def run_live(bag_path: Path, *, cameras: Mapping[str, str], others: Mapping[str,
         processes.node_command('octo_ros.nodes.controller_node', values, remaps),
         stdout=sys.stderr)
     try:
-        player = _player(context, bag_path, list(remaps.values()), on_message)
+        player = _player(context, bag_path, list(dict.fromkeys(remaps.values())), on_message)
         for key, image in (goals or {}).items():
             _publish_goal(player, key, image, transport)
         return _play(player, controller)

@@ -12,7 +12,7 @@ from octo_ros.bags.episodes import TopicMap
 from octo_ros.errors import BagError
 
 CAMERA = '/camera_primary/image_raw/compressed'
-TOPICS = TopicMap({CAMERA: 'image_primary', '/state': 'proprio'}, '/instruction', '/expert_action')
+TOPICS = TopicMap({'image_primary': CAMERA, 'proprio': '/state'}, '/instruction', '/expert_action')
 STEP_NS = 200_000_000
 
 
@@ -73,7 +73,7 @@ def test_another_rate_is_told(tmp_path):
 
 
 def test_a_camera_that_never_came_is_told(tmp_path):
-    topics = dataclasses.replace(TOPICS, streams={'/camera_wrist/image_raw': 'image_wrist'})
+    topics = dataclasses.replace(TOPICS, streams={'image_wrist': '/camera_wrist/image_raw'})
     found = read(tmp_path, recorded(), topics)
     assert found.episode is None
     assert (found.findings[-1].kind, found.findings[-1].topic) == (
@@ -105,7 +105,7 @@ def test_an_action_topic_is_needed(tmp_path):
 
 
 def test_real_recordings_are_sound(shared):
-    topics = TopicMap({'/camera_0/image_raw/compressed': 'image_primary', '/state': 'proprio'},
+    topics = TopicMap({'image_primary': '/camera_0/image_raw/compressed', 'proprio': '/state'},
                       '/instruction', '/expert_action')
     for number in (0, 1):
         found = read_demonstration(

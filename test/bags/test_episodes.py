@@ -24,11 +24,20 @@ def bag(ten_steps):
 @pytest.mark.parametrize('key', ['primary', 'image_primary'])
 def test_cameras_are_mapped_by_key_with_or_without_prefix(bag, key):
     topics = map_topics(bag, KEYS, cameras={key: '/cam/front'})
-    assert topics.streams == {'/cam/front': 'image_primary'}
+    assert topics.streams == {'image_primary': '/cam/front'}
     assert topics.image_keys == ('image_primary',)
     assert (topics.instruction, topics.action) == ('/instruction', '/expert_action')
     assert topics.action_guessed
     assert set(topics.topics) == {'/cam/front', '/instruction', '/expert_action'}
+
+
+def test_one_topic_may_be_several_states_and_the_action(bag):
+    topics = map_topics(bag, KEYS, cameras={'primary': '/cam/front'}, action='/expert_action',
+                        others={'proprio': '/expert_action', 'measured_joints': '/expert_action'})
+    assert topics.streams == {
+        'image_primary': '/cam/front', 'proprio': '/expert_action',
+        'measured_joints': '/expert_action'}
+    assert topics.topics == ('/cam/front', '/expert_action', '/instruction')
 
 
 def test_cameras_are_guessed_from_the_names_of_topics(record):
@@ -39,7 +48,7 @@ def test_cameras_are_guessed_from_the_names_of_topics(record):
     with BagReader(recording.path) as bag:
         topics = map_topics(bag, KEYS, cameras={})
     assert topics.streams == {
-        '/image_primary': 'image_primary', '/robot/image_wrist/compressed': 'image_wrist'}
+        'image_primary': '/image_primary', 'image_wrist': '/robot/image_wrist/compressed'}
 
 
 def test_cameras_are_guessed_from_words_in_the_names_of_topics(record):
@@ -49,7 +58,7 @@ def test_cameras_are_guessed_from_words_in_the_names_of_topics(record):
     recording.close()
     with BagReader(recording.path) as bag:
         topics = map_topics(bag, KEYS, cameras={})
-    assert topics.streams == {'/camera_wrist/image_raw': 'image_wrist'}  # primary is unclear
+    assert topics.streams == {'image_wrist': '/camera_wrist/image_raw'}  # primary is unclear
 
 
 def test_only_camera_is_the_first_key(record):
@@ -57,7 +66,7 @@ def test_only_camera_is_the_first_key(record):
     recording.image('/cam', 0, 0)
     recording.close()
     with BagReader(recording.path) as bag:
-        assert map_topics(bag, KEYS, cameras={}).streams == {'/cam': 'image_primary'}
+        assert map_topics(bag, KEYS, cameras={}).streams == {'image_primary': '/cam'}
 
 
 def test_unclear_cameras_are_listed_with_the_option(bag):
@@ -70,6 +79,8 @@ def test_unclear_cameras_are_listed_with_the_option(bag):
     ({'cameras': {'wrist': '/cam/frnt'}}, BagError, "did you mean '/cam/front'"),
     ({'cameras': {'wrist': '/instruction'}}, BagError, 'must have the type sensor_msgs/msg/Imag'),
     ({'cameras': {'wrist': '/cam/hand', 'primary': '/cam/hand'}}, ParameterError, 'of its own'),
+    ({'cameras': {'primary': '/cam/hand', 'image_primary': '/cam/front'}}, ParameterError,
+     "'image_primary' must be given once, got /cam/hand and /cam/front"),
     ({'cameras': {'wrist': '/cam/hand'}, 'action': '/cam/hand'}, BagError, 'must have the type'),
     ({'cameras': {'wrist': '/cam/hand'}, 'others': {'proprio': '/state'}}, BagError, '/state'),
 ])

@@ -18,10 +18,12 @@ from octo_ros.errors import BagError
 from octo_ros.errors import OctoError
 from octo_ros.messages.runtime import Runtime
 from octo_ros.policy.control_loop import LoopParams
+from octo_ros.policy.fakes import DEFAULT_SPEC
 from octo_ros.policy.fakes import FakePolicy
 from octo_ros.policy.policy import OctoPolicy
 from octo_ros.policy.policy import PolicyParams
 from octo_ros.policy.profile import RobotProfile
+from octo_ros.policy.profile import load_profile
 
 CAMERAS = {'primary': '/cam/front', 'wrist': '/cam/hand'}
 NAMES = RobotProfile().action.names
@@ -244,3 +246,25 @@ def test_another_seed_gives_other_actions(shared, octo_policy, loop):
             cameras={'primary': '/camera_0/image_raw/compressed'})
         actions.append(result.chunks[0].actions)
     assert not np.array_equal(*actions)
+
+
+def test_one_topic_feeds_proprio_and_the_measured_joints(record, loop):
+    policy = FakePolicy(dataclasses.replace(
+        DEFAULT_SPEC, action_dim=14, proprio_dim=14, action_low=(-1.0,) * 14,
+        action_high=(1.0,) * 14))
+    profile = load_profile('aloha')
+    recording = record()
+    recording.text('/instruction', 0.0, 'wave')
+    recording.action('/state', 0.1, np.arange(14.0), profile.action.names)
+    recording.image('/cam/front', 0.2, 0)
+    recording.close()
+    with BagReader(recording.path) as bag:
+        topics = map_topics(bag, ('image_primary',), cameras={'primary': '/cam/front'}, others={
+            'proprio': '/state', 'measured_joints': '/state'})
+        runtime = Runtime(policy, loop, profile, image_keys=['image_primary'], proprio=True)
+        runtime.prepare()
+        OfflineReplay(runtime, topics, names=profile.action.names, step_ns=loop.step_ns).run(
+            bag.messages(topics.topics))
+    assert policy.windows[-1].frames[-1].proprio.tolist() == list(range(14))
+    health = runtime.health(START_NS)
+    assert (health['proprio'].received, health['measured_joints'].received) == (1, 1)

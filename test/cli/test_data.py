@@ -81,6 +81,8 @@ def test_build_stops_at_a_fault_when_told_and_leaves_nothing(bags, tmp_path, cap
 
 @pytest.mark.parametrize(('options', 'message'), [
     (['--camera', 'primary'], 'KEY=VALUE'),
+    (['--camera', 'primary=/a', '--camera', 'image_primary=/b'],
+     "'--camera' must name 'image_primary' once, got /a and /b"),
     (['--camera', 'primary=/nowhere'], "must have the topic '/nowhere'"),
     (['--out', 'x', '--size', 'primary=big'], 'primary=256x256')])
 def test_wrong_options_are_one_line(bags, tmp_path, capsys, options, message):

@@ -97,6 +97,9 @@ def test_what_does_not_fit_is_one_line_and_exit_code_2(replay, capsys, options, 
     (['--instruction', ' '], 'must hold words'),
     (['--goal', 'primary=no.png'], "'--goal' must name an image file"),
     (['--action-topic', '/stat'], "did you mean '/state'"),
+    (['--camera', f'image_{CAMERA}'], "'--camera' must name 'image_primary' once"),
+    (['--goal', 'primary=a.png', '--goal', 'primary=b.png'],
+     "'--goal' must name 'image_primary' once, got a.png and b.png"),
     (['--goal', f'primary={__file__}'], f"'--goal' must name an image file, {__file__} is none"),
 ])
 def test_option_that_does_not_fit_is_one_line_and_exit_code_2(replay, capsys, options, words):
