@@ -1,6 +1,7 @@
 """What a replay leaves behind: a table, a picture and a recording."""
 
 import csv
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -67,7 +68,9 @@ def write_bag(path: Path, result: ReplayResult, profile: RobotProfile, *, step_n
     Raises:
         BagError: something else is there.
     """
-    _make_room(path)
+    require_room(path)
+    if path.exists():
+        shutil.rmtree(path)
     messages = CommandMessages(lambda name: types.types[name], profile, step_ns=step_ns)
     events = [(chunk.observed_ns, messages.chunk(chunk)) for chunk in result.chunks]
     events += [(command.stamp_ns, messages.command(command)) for command in result.commands]
@@ -81,7 +84,8 @@ def write_bag(path: Path, result: ReplayResult, profile: RobotProfile, *, step_n
                 writer.write(connections[topic], stamp_ns, data)
 
 
-def _make_room(path: Path) -> None:
+def require_room(path: Path) -> None:
+    """Raises BagError where there is something that no earlier replay left."""
     if not path.exists():
         return
     ours = {'metadata.yaml', f'{path.name}.mcap'}
@@ -89,9 +93,6 @@ def _make_room(path: Path) -> None:
     if not found <= ours or not path.is_dir():
         raise BagError(f'output bag {path} must be new or left by an earlier replay, got '
                        f"{', '.join(sorted(found))} there; choose another --out")
-    for name in found:
-        (path / name).unlink()
-    path.rmdir()
 
 
 def _seconds(stamp_ns: int, result: ReplayResult) -> float:

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import tempfile
 import types
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from octo_ros.policy.profile import RobotProfile
 
 FAILED = 1
+CHUNKS = 'chunks'
 USUAL_KEYS = ('image_primary', 'image_secondary', 'image_wrist')
 
 
@@ -81,11 +83,33 @@ def run(args: argparse.Namespace) -> int:
         for topic in (*cameras.values(), args.proprio, args.pose, args.joints, args.action_topic):
             if topic:  # before the checkpoint is loaded, which takes long
                 bag.require(topic)
+        folder = args.out or Path('octo_replay') / bag.path.stem
+        _make(folder)
         replay = _live if args.live else _offline
         result = replay(args, bag, profile, loop)
-        folder = args.out or Path('octo_replay') / bag.path.stem
-        _write(folder, result, bag, profile, loop, args)
+        with _writing(folder):
+            _write(folder, result, bag, profile, loop, args)
     return _report(result, profile.action.names, folder, args.max_error)
+
+
+def _make(folder: Path) -> None:
+    """Makes the folder of the output and tries whether it can be written."""
+    from octo_ros.bags.outputs import require_room
+
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    require_room(folder / CHUNKS)
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Says what an error of the system means: `--out` does not fit."""
+    try:
+        yield
+    except OSError as error:
+        raise ParameterError(f"'--out' must be a folder that can be written, got '{folder}': "
+                             f'{error}') from error
 
 
 def _loop(args: argparse.Namespace, profile: 'RobotProfile') -> 'LoopParams':
@@ -215,14 +239,13 @@ def _write(folder: Path, result: 'ReplayResult', bag: 'BagReader', profile: 'Rob
     from octo_ros.bags.outputs import write_csv
     from octo_ros.bags.outputs import write_picture
 
-    folder.mkdir(parents=True, exist_ok=True)
     names = profile.action.names
     write_csv(folder / 'actions.csv', result.steps, names)
     title = f'{bag.path.stem}: {result.task}' if result.task else bag.path.stem
     how = 'live' if args.live else 'offline'
     write_picture(folder / 'actions.png', result, title=title, names=names, step_s=loop.step_s,
                   note=f'{args.checkpoint}, {how}, seed {args.seed}')
-    write_bag(folder / 'chunks', result, profile, step_ns=loop.step_ns, types=bag.types)
+    write_bag(folder / CHUNKS, result, profile, step_ns=loop.step_ns, types=bag.types)
 
 
 def _report(result: 'ReplayResult', names: Sequence[str], folder: Path,
@@ -236,7 +259,7 @@ def _report(result: 'ReplayResult', names: Sequence[str], folder: Path,
         _print_errors(difference, names)
     else:
         print('no recorded action to compare with')
-    print(f"wrote {folder / 'actions.csv'}, {folder / 'actions.png'} and {folder / 'chunks'}")
+    print(f"wrote {folder / 'actions.csv'}, {folder / 'actions.png'} and {folder / CHUNKS}")
     if max_error is None:
         return 0
     if not difference.size:

@@ -107,6 +107,29 @@ def test_option_that_does_not_fit_is_one_line_and_exit_code_2(replay, capsys, op
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(('there', 'out', 'words'), [
+    ('out', 'out', "'--out' must be a folder that can be written"),
+    ('out', 'out/inner', "'--out' must be a folder that can be written"),
+    ('out/chunks/mine.txt', 'out', 'mine.txt there; choose another --out'),
+])
+def test_an_out_that_cannot_be_written_is_told_before_the_checkpoint_is_loaded(
+        replay, tmp_path, capsys, there, out, words):
+    (tmp_path / there).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / there).write_text('mine')
+    assert replay('--checkpoint', '/no/such', out=out) == 2
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message.startswith('octo-ros replay: ')
+    assert words in message
+    assert (tmp_path / there).read_text() == 'mine'
+    assert not (tmp_path / 'out' / 'actions.csv').exists()
+
+
+def test_a_file_that_cannot_be_written_is_one_line_and_exit_code_2(replay, tmp_path, capsys):
+    (tmp_path / 'out' / 'actions.csv').mkdir(parents=True)
+    assert replay() == 2
+    assert "'--out' must be a folder that can be written" in capsys.readouterr().err
+
+
 def test_option_out_of_range_names_the_command_once(replay, capsys):
     assert replay('--seed', '-1') == 2
     assert capsys.readouterr().err.strip() == "octo-ros replay: 'seed' must be >= 0, got -1"
