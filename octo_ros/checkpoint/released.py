@@ -8,6 +8,7 @@ A checkpoint is data: nothing in it names code that gets imported.
 
 import dataclasses
 import json
+import os
 import re
 from collections.abc import Collection
 from collections.abc import Mapping
@@ -74,7 +75,7 @@ def load(
 
     Raises:
         CheckpointError: a file is missing, damaged or not what it must be.
-        ParameterError: the step is not a whole number.
+        ParameterError: the path is none, or the step is not a whole number.
     """
     if step is not None and (not isinstance(step, int | np.integer) or isinstance(step, bool)):
         raise ParameterError(f'step must be a whole number, got {type(step).__name__} {step!r}')
@@ -92,6 +93,10 @@ def locate(
     path_or_hf: str | Path, step: int | None = None, *, revision: str | None = None,
 ) -> Path:
     """Returns the local folder of a checkpoint, fetching it from the hub when it is an `hf://`."""
+    if not isinstance(path_or_hf, str | os.PathLike) or not str(path_or_hf):
+        raise ParameterError(
+            f'path_or_hf must be a checkpoint folder or {hub.PREFIX}owner/name, got '
+            f'{path_or_hf!r:.80}')
     text = str(path_or_hf)
     if text.startswith(hub.PREFIX):
         return hub.download(hub.parse(text, revision), step)

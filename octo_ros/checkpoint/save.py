@@ -21,6 +21,7 @@ from octo_ros.checkpoint import msgpack_tree
 from octo_ros.checkpoint.hub import VOCABULARY_FILE
 from octo_ros.checkpoint.merge import flatten
 from octo_ros.errors import CheckpointError
+from octo_ros.errors import ParameterError
 
 CONFIG = 'config.json'
 EXAMPLE_BATCH = 'example_batch.msgpack'
@@ -60,7 +61,11 @@ def save_checkpoint(
     Raises:
         CheckpointError: the step is there already, the folder is that of another model, or
             nothing can be written there.
+        ParameterError: the path is none.
     """
+    if not isinstance(path, str | os.PathLike) or not str(path):
+        raise ParameterError(
+            f"path must be a folder, got {path!r:.80}; '.' is the one you are in")
     root = Path(path).expanduser()
     folder = root / str(step)
     if step < 0 or folder.exists():

@@ -12,6 +12,7 @@ from octo_ros.checkpoint import msgpack_tree
 from octo_ros.checkpoint.merge import flatten
 from octo_ros.checkpoint.released import load
 from octo_ros.errors import CheckpointError
+from octo_ros.errors import ParameterError
 
 
 def test_a_checkpoint_is_read_with_types_as_they_are_used(small_checkpoint, small_params):
@@ -83,6 +84,12 @@ def test_parameters_saved_under_the_key_params_are_unwrapped(small_checkpoint, s
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(CheckpointError, match='/absent: must be a checkpoint folder'):
         load(tmp_path / 'absent')
+
+
+@pytest.mark.parametrize('path', [None, '', 5])
+def test_a_checkpoint_that_is_no_path_is_refused(path):
+    with pytest.raises(ParameterError, match=f'path_or_hf must be a .*, got {path!r}'):
+        load(path)
 
 
 def test_a_name_that_looks_like_a_repository_is_told_how_to_write_it():

@@ -11,6 +11,7 @@ from octo_ros.checkpoint.msgpack_tree import write_tree
 from octo_ros.checkpoint.released import load
 from octo_ros.checkpoint.save import save_checkpoint
 from octo_ros.errors import CheckpointError
+from octo_ros.errors import ParameterError
 
 
 def files_of(folder):
@@ -102,6 +103,14 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path, save_small):
     (tmp_path / 'file').write_text('not a folder')
     with pytest.raises(CheckpointError, match=r'/file.* cannot be written'):
         save_small(tmp_path / 'file' / 'checkpoint')
+
+
+@pytest.mark.parametrize('path', [None, '', 5])
+def test_a_place_to_save_that_is_no_path_is_refused(save_small, monkeypatch, tmp_path, path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ParameterError, match=f'path must be a folder, got {path!r}'):
+        save_small(path)
+    assert not [*tmp_path.iterdir()]
 
 
 def test_statistics_may_be_left_out(tmp_path, small_params):
