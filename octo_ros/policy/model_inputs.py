@@ -167,6 +167,17 @@ def read_mask(observations: Mapping[str, Any], mask: Any) -> Bool[Array, 'b t']:
     return found.astype(bool)
 
 
+def check_steps(mask: Bool[Array, 'b t']) -> None:
+    """Raises ObservationError where an item has no real step, unless JAX traces the mask."""
+    if isinstance(mask, jax.core.Tracer):
+        return
+    empty = np.flatnonzero(~np.asarray(mask).any(axis=1)).tolist()
+    if empty:
+        raise ObservationError(
+            'timestep_pad_mask must be True for a step of every item, got none for '
+            f"{', '.join(map(str, empty))}; mark the steps that are real")
+
+
 def check_batch(tasks: Mapping[str, Any], batch: int) -> None:
     """Raises TaskError for tasks that are not as many as the items of the observations."""
     for path, leaf in flax.traverse_util.flatten_dict(tasks, sep='/').items():
@@ -228,6 +239,9 @@ def _batch_size(goals: Mapping[str, Array] | None, texts: Sequence[str] | None) 
     if isinstance(texts, str):
         raise TaskError(f"texts must be a list with one text per item, got '{texts[:60]}'; "
                         'put it into brackets')
+    if texts is not None and not isinstance(texts, Sequence):
+        raise TaskError(
+            f'texts must be a list with one text per item, got {_short(texts)}; make it a list')
     if not goals and not texts:
         raise TaskError('a task must have goals, texts or both, got neither')
     sizes = {len(value) for value in (goals or {}).values()}
@@ -235,6 +249,9 @@ def _batch_size(goals: Mapping[str, Array] | None, texts: Sequence[str] | None) 
     if len(sizes) > 1:
         raise TaskError(
             f'goals and texts must have one batch size, got {", ".join(map(str, sorted(sizes)))}')
+    if 0 in sizes:
+        raise TaskError('a task must be for at least one item, got a batch of 0; give goals '
+                        '(b, ih, iw, c) with b > 0')
     return sizes.pop()
 
 

@@ -91,7 +91,7 @@ class OctoModel:
 
         Raises:
             CheckpointError: a file is missing, damaged or does not fit the others.
-            ParameterError: the step is not a whole number.
+            ParameterError: the path is none, or the step is not a whole number.
         """
         found = released.load(path_or_hf, step, revision=revision)
         with _making(f'{found.path}: its config and example batch'):
@@ -160,7 +160,7 @@ class OctoModel:
 
         Raises:
             TaskError: a key is unknown, a goal is not uint8 or of another size than the model's,
-                a text is blank, batch sizes differ, nothing is given.
+                texts are no list, one is blank, batch sizes differ or are 0, nothing is given.
         """
         return model_inputs.create_tasks(
             self.example_batch['task'], self.text_processor, goals=goals, texts=texts,
@@ -218,10 +218,11 @@ class OctoModel:
 
         Raises:
             ParameterError: statistics, options or noise do not fit the head.
-            ObservationError, TaskError: a shape differs from the example batch, or an image is
-                not uint8.
+            ObservationError, TaskError: a shape differs from the example batch, an image is not
+                uint8, or an item has no real step.
         """
         mask = self._check(observations, tasks, timestep_pad_mask, rng)
+        model_inputs.check_steps(mask)
         found = head_options.find_head(self.module, head)
         sample_shape = head_options.check_sample_shape(sample_shape)
         options = head_options.check_options(found, argmax=argmax, temperature=temperature)
@@ -282,7 +283,7 @@ class OctoModel:
         Raises:
             CheckpointError: the step is there already, the folder is that of another model, or
                 nothing can be written there.
-            ParameterError: the step is not a whole number >= 0.
+            ParameterError: the step is not a whole number >= 0, or the path is none.
         """
         if not isinstance(step, int | np.integer) or isinstance(step, bool) or step < 0:
             raise ParameterError(

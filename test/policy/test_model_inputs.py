@@ -35,6 +35,10 @@ def inputs(batch=1, window=2):
     ({}, 'must have goals, texts or both'),
     ({'texts': []}, 'must have goals, texts or both'),
     ({'texts': 'open'}, 'texts must be a list'),
+    ({'texts': (text for text in ['open'])}, 'texts must be a list .*, got <generator'),
+    ({'texts': 5}, 'texts must be a list with one text per item, got 5'),
+    ({'goals': {'image_primary': np.zeros((0, 128, 128, 3), np.uint8)}},
+     'must be for at least one item, got a batch of 0'),
     ({'texts': [' ']}, 'must hold words'),
     ({'texts': [None]}, 'must be a text, got NoneType None'),
     ({'goals': [np.zeros((1, 128, 128, 3), np.uint8)]}, 'goals must be a dict of arrays by key'),
@@ -155,6 +159,18 @@ def test_a_mask_of_one_axis_is_refused(shipped):
     task = shipped.create_tasks(texts=['open the drawer'])
     with pytest.raises(ObservationError, match=r'must have the shape \(b, t\), got \(2,\)'):
         shipped.run_transformer(images, task, mask[0])
+
+
+def test_a_window_without_a_real_step_is_refused_and_traced_ones_are_not_looked_at(shipped):
+    images, _ = inputs(batch=2)
+    task = shipped.create_tasks(texts=['open the drawer', 'close the drawer'])
+    mask = np.array([[False, True], [False, False]])
+    with pytest.raises(ObservationError, match='True for a step of every item, got none for 1'):
+        shipped.sample_actions(images, task, timestep_pad_mask=mask, rng=jax.random.key(0))
+    shape = jax.eval_shape(
+        lambda mask: shipped.sample_actions(
+            images, task, timestep_pad_mask=mask, rng=jax.random.key(0)), mask)
+    assert shape.shape == (2, 4, 7)
 
 
 def test_tasks_of_another_batch_size_are_refused(shipped):
