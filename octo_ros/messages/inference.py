@@ -85,6 +85,30 @@ class AcceptedChunk:
     positions: Float[np.ndarray, 'ah j'] | None = None
 
 
+class InferenceFailures:
+    """Why no chunks come: it is said once, and so is that they come again.
+
+    Attributes:
+        present: why the newest inference gave no chunk, one line, or ''.
+    """
+
+    def __init__(self) -> None:
+        """Starts without a failure."""
+        self.present = ''
+        self._told = False
+
+    def note(self, error: str, *, told: bool) -> None:
+        """Takes how an inference ended: an error or ''; `told` when a stream says it already."""
+        warn = bool(error) and not told and error != self.present
+        came_again = self._told and not error
+        self._told = (self._told or warn) and bool(error)
+        self.present = error
+        if warn:
+            _LOG.warning('no action chunk: %s', error)
+        elif came_again:
+            _LOG.info('action chunks come again')
+
+
 class InferenceRunner:
     """Turns jobs into results. For one thread at a time."""
 

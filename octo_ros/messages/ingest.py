@@ -1,8 +1,8 @@
 """One way in for messages, from live topics and from recordings alike.
 
 Callbacks only `store`. At a policy step `sample` picks what belongs together, still as raw
-messages. See `frames` for
-what happens when the policy really uses one.
+messages. See `frames` for what happens when the policy really uses one, and `measured` for the
+state of the robot, which is read as it comes.
 """
 
 import dataclasses
@@ -80,7 +80,12 @@ class Ingest:
     def fresh(self, name: str, now_ns: int) -> Stamped | None:
         """Returns the newest message of a stream, or None when there is none or it is too old."""
         newest = self.stream(name).newest
-        return None if newest is None or self._stale(newest, now_ns) else newest
+        return None if newest is None or self.too_old(newest.stamp_ns, now_ns) else newest
+
+    def too_old(self, stamp_ns: int, now_ns: int) -> bool:
+        """Tells whether a stamp is too far from now to be used."""
+        # A stamp far ahead of the clock is as wrong as an old one: the clock was set back.
+        return abs(now_ns - stamp_ns) > self._max_age_ns
 
     def sample(self, now_ns: int) -> Sample | None:
         """Returns what belongs to this moment, or None while a required stream has nothing."""
@@ -98,7 +103,7 @@ class Ingest:
             newest = self._streams[name].newest
             if newest is None:
                 return f"no message on '{name}' yet"
-            if self._stale(newest, now_ns):
+            if self.too_old(newest.stamp_ns, now_ns):
                 age_s = (now_ns - newest.stamp_ns) / 1e9
                 limit = f'the limit is {self._max_age_ns / 1e9:g} s'
                 if age_s > 0:
@@ -116,7 +121,3 @@ class Ingest:
     def health(self, now_ns: int) -> dict[str, StreamHealth]:
         """Returns the state of every stream."""
         return {name: stream.health(now_ns) for name, stream in self._streams.items()}
-
-    def _stale(self, message: Stamped, now_ns: int) -> bool:
-        # A stamp far ahead of the clock is as wrong as an old one: the clock was set back.
-        return abs(now_ns - message.stamp_ns) > self._max_age_ns

@@ -99,6 +99,7 @@ class ActionShaper:
         self._grippers = tuple(Gripper(profile.gripper) for _ in profile.gripper.indices)
         self._joints: np.ndarray | None = None
         self._restarts = True
+        self._step_owed = False
         self._commanded_ns: int | None = None
 
     def reset(self) -> None:
@@ -109,42 +110,64 @@ class ActionShaper:
         if self._profile.action.delta:
             self._joints = None
         self._restarts = True
+        self._step_owed = False
         self._commanded_ns = None
 
+    def require_start(self, now_ns: int, problem: str) -> None:
+        """Checks that targets can start if they have to, before a chunk or step is begun.
+
+        Args:
+            now_ns: the time [ns].
+            problem: why the measured state is not known although it is published, or ''.
+
+        Raises:
+            ObservationError: the next target starts from the measured state, with a problem.
+        """
+        self._note_hold(now_ns)
+        if problem and (self._restarts or self._profile.action.integration == 'measured'):
+            raise ObservationError(problem)
+
     def command(self, tick: Tick, now_ns: int, *, pose: Pose | None = None,
-                joints: Float[np.ndarray, 'j'] | None = None) -> Command:
+                joints: Float[np.ndarray, 'j'] | None = None, problem: str = '') -> Command:
         """Shapes the action of a tick; targets and grippers advance at a new step only.
+
+        A step that could not begin, for want of a start, begins at the next tick that can.
 
         Args:
             tick: a tick with an action.
             now_ns: time of the tick [ns].
             pose: measured pose of the end effector in the base frame, if known.
             joints: measured positions of the joints that are not grippers, if known.
+            problem: as for `require_start`.
 
         Raises:
             ObservationError: a target has to start from a measured state that is not known.
         """
         self._note_hold(now_ns)
+        new_step = self._step_owed = tick.new_step or self._step_owed
+        if new_step:
+            self.require_start(now_ns, problem)
         action, clipped = self._limits.apply(np.asarray(tick.action))
         kind = self._profile.command.type
         linear = angular = positions = None
         if self._profile.action.space == 'joint':
-            action = self._joint_target(action, tick.new_step, joints)
+            action = self._joint_target(action, new_step, joints)
             positions = action[self._motion]
         elif kind == 'twist':
             linear, angular = twist(
                 action, self._profile.action.euler_order, self._profile.step_s)
-        target = self._pose_target(action, tick.new_step, pose) if kind == 'pose' else None
-        if tick.new_step:
+        target = self._pose_target(action, new_step, pose) if kind == 'pose' else None
+        if new_step:
             for gripper, index in zip(
                     self._grippers, self._profile.gripper.indices, strict=True):
                 gripper.step(action[index])
         grippers = tuple(g.command for g in self._grippers if g.command is not None)
         self._commanded_ns = now_ns
+        self._step_owed = False
         return Command(
             action, clipped, linear, angular, target, positions, self._whole_chunks,
             grippers, tick.chunk_id, tick.step_index, tick.observed_ns, tick.due_ns, now_ns,
-            tick.new_step)
+            new_step)
 
     def trajectory(self, actions: Float[np.ndarray, 'ah ad'],
                    joints: Float[np.ndarray, 'j'] | None = None, *, now_ns: int = 0,
@@ -208,7 +231,7 @@ class ActionShaper:
     def _pose_target(self, action: Float[np.ndarray, 'ad'], new_step: bool,
                      measured: Pose | None) -> Pose:
         if self._target.pose is None or new_step:
-            self._target.step(action, measured)
+            self._restarts &= self._target.step(action, measured) is None
         lost = measured is None and self._profile.action.integration == 'measured'
         if self._target.pose is None or (lost and not self._profile.action.start_pose):
             raise ObservationError(

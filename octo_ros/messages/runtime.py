@@ -13,7 +13,6 @@ the slow work (decoding, the model) and holds no lock while it does.
 """
 
 import dataclasses
-import logging
 import threading
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -31,11 +30,13 @@ from octo_ros.messages.conversions import decode_image
 from octo_ros.messages.frames import FrameDecoder
 from octo_ros.messages.inference import AcceptedChunk
 from octo_ros.messages.inference import ChunkResult
+from octo_ros.messages.inference import InferenceFailures
 from octo_ros.messages.inference import InferenceJob
 from octo_ros.messages.inference import InferenceRunner
 from octo_ros.messages.ingest import PROPRIO
 from octo_ros.messages.ingest import Ingest
 from octo_ros.messages.measured import MeasuredState
+from octo_ros.messages.measured import measured_streams
 from octo_ros.messages.postprocess import ActionShaper
 from octo_ros.messages.postprocess import Output
 from octo_ros.messages.stream import StreamHealth
@@ -48,7 +49,6 @@ from octo_ros.policy.types import Policy
 from octo_ros.policy.types import PolicySpec
 from octo_ros.policy.types import Task
 
-_LOG = logging.getLogger('octo_ros.messages')
 # Threads read the clock before they get the lock, so times may arrive slightly swapped.
 _CLOCK_TOLERANCE_NS = 50_000_000
 NO_TASK = 'no task: publish an instruction or a goal image'
@@ -90,10 +90,10 @@ class Runtime:
         self._whole_chunks = (profile.command.type == 'joint_trajectory'
                               and not profile.action.delta
                               and loop.execution == 'receding_horizon')
-        self._measured = MeasuredState(profile)
+        others = ((PROPRIO,) if proprio else ()) + measured_streams(profile)
         self._ingest = Ingest(
-            self._image_keys, others=((PROPRIO,) if proprio else ()) + self._measured.streams,
-            max_age_s=loop.max_observation_age_s)
+            self._image_keys, others=others, max_age_s=loop.max_observation_age_s)
+        self._measured = MeasuredState(profile, self._ingest)
         decoder = FrameDecoder(
             self._image_keys, preprocess=policy.preprocess, proprio_names=proprio_names,
             proprio_dim=spec.proprio_dim, window=self._loop.window, fallback=fallback)
@@ -104,8 +104,7 @@ class Runtime:
         self._noted: set[str] = set()
         self._cleared = 0
         self._now_ns: int | None = None
-        self._failing = ''
-        self._told_failing = False
+        self._failures = InferenceFailures()
         self._clipped_steps = 0
         self._lock = threading.Lock()
 
@@ -144,7 +143,7 @@ class Runtime:
                              progress=progress)
 
     def store(self, name: str, message: Any, received_ns: int) -> None:
-        """Keeps a message as the newest of its stream. O(1): nothing is decoded here.
+        """Keeps a message as the newest of its stream. Quick: no image is decoded here.
 
         Args:
             name: one of `streams`.
@@ -156,6 +155,7 @@ class Runtime:
         """
         with self._lock:
             self._ingest.store(name, message, received_ns)
+            self._measured.take(name)
 
     def set_instruction(self, text: str) -> list[str]:
         """Sets the text of the task from the next inference on, '' takes it away; goals stay.
@@ -235,30 +235,28 @@ class Runtime:
     def accept(self, result: ChunkResult) -> AcceptedChunk | None:
         """Hands a result to the control loop; None when it failed or its task is out of date."""
         request = result.job.request
-        error = result.error
+        error, told = result.error, result.told
         accepted = False
         with self._lock:
+            now_ns = self._now_ns or 0
+            measured = self._measured.at(now_ns)
             if result.actions is not None:
                 try:
+                    if self._whole_chunks:
+                        self._shaper.require_start(now_ns, measured.problem)
                     accepted = self._loop.accept(
                         request.request_id, result.actions, request.observed_ns)
                 except ParameterError as broken:
                     error = str(broken)
+                except ObservationError as lacking:
+                    error, told = str(lacking), True  # the stream says it
             self._loop.abandon(request.request_id, unusable=result.unusable)
-            warn = bool(error) and not result.told and error != self._failing
-            self._failing = error
-            came_again, self._told_failing = (
-                self._told_failing and not error, (self._told_failing or warn) and bool(error))
+            self._failures.note(error, told=told)
             positions = None
             if accepted and result.actions is not None and self._whole_chunks:
-                now_ns = self._now_ns or 0
                 positions = self._shaper.trajectory(
-                    result.actions, self._measured.joints_if_good(self._ingest, now_ns),
-                    now_ns=now_ns, observed_ns=request.observed_ns)
-        if warn:
-            _LOG.warning('no action chunk: %s', error)
-        elif came_again:
-            _LOG.info('action chunks come again')
+                    result.actions, measured.joints, now_ns=now_ns,
+                    observed_ns=request.observed_ns)
         if not accepted or result.actions is None:
             return None
         return AcceptedChunk(request.request_id, result.actions, request.observed_ns,
@@ -282,10 +280,11 @@ class Runtime:
                 return Output(None, hold, tick)
             if tick.action is None:
                 return Output(None, self._why_hold(tick.reason, now_ns), tick)
+            measured = self._measured.at(now_ns)
             try:
                 command = self._shaper.command(
-                    tick, now_ns, pose=self._measured.pose(self._ingest, now_ns),
-                    joints=self._measured.joints(self._ingest, now_ns))
+                    tick, now_ns, pose=measured.pose, joints=measured.joints,
+                    problem=measured.problem)
                 self._clipped_steps += command.new_step and bool(command.clipped.any())
                 return Output(command, '', tick)
             except ObservationError as error:
@@ -311,7 +310,7 @@ class Runtime:
     def measured_joints(self, now_ns: int) -> Float[np.ndarray, 'j'] | None:
         """Returns fresh positions of the joints that are not grippers, for the stop behaviour."""
         with self._lock:
-            return self._measured.joints_if_good(self._ingest, now_ns)
+            return self._measured.at(now_ns).joints
 
     def _change_task(self, change: Callable[[Task], Task],
                      cleared: int | None = None) -> list[str]:
@@ -333,6 +332,7 @@ class Runtime:
             if self._now_ns - now_ns <= _CLOCK_TOLERANCE_NS:
                 return
             self._ingest.drop_later_than(now_ns)
+            self._measured.drop_later_than(now_ns)
         self._now_ns = now_ns
 
     def _report(self, problems: Mapping[str, str], seen: Sequence[str]) -> None:
@@ -347,4 +347,4 @@ class Runtime:
         if reason is HoldReason.CLOCK_JUMPED_BACK:
             return reason.value
         waiting = self._ingest.waiting_for(now_ns)
-        return waiting or self._failing or (reason.value if reason else '')
+        return waiting or self._failures.present or (reason.value if reason else '')

@@ -33,7 +33,7 @@ INPUTS = (
     Row('measured_pose', 'geometry_msgs/msg/PoseStamped',
         'Pose of the end effector, for profiles that command poses.'),
     Row('measured_joints', 'sensor_msgs/msg/JointState',
-        'Positions of the joints, for joint-space profiles.'),
+        'Positions of the joints, for joint-space profiles; may come in parts, as arm by arm.'),
     Row('emergency_stop', 'std_msgs/msg/Bool',
         'Latched. True: stop now, and stay stopped until it is false and `~/arm` was called.'),
 )

@@ -206,3 +206,35 @@ def test_absolute_joints_do_not_jump_after_a_reset_without_measured_joints():
 def test_profile_with_another_number_of_actions_is_refused():
     with pytest.raises(ParameterError, match=r"'action.names'.*must name the 8"):
         _shaper({}, action_dim=8)
+
+
+@pytest.mark.parametrize('kind', ['pose', 'multi_array'])
+def test_step_that_cannot_begin_for_a_bad_measurement_begins_later_grippers_too(kind):
+    values = {'action.integration': 'measured', 'command.type': kind, 'gripper.sticky_count': 2}
+    dims = 7
+    if kind == 'multi_array':
+        values, dims = {**TWO_JOINTS, **values, 'gripper.binarize': True}, 3
+    shaper = _shaper(values, action_dim=dims)
+    known = {'pose': _pose(1.0), 'joints': np.ones(2)}
+    openings = []
+    for value, new, good in ((1, True, True), (0, True, False), (0, False, True),
+                             (0, False, True), (0, True, True)):
+        tick = _tick(*[0.01] * (dims - 1), value, new_step=new)
+        if not good:
+            with pytest.raises(ObservationError, match='is NaN'):
+                shaper.command(tick, 0, problem='the state is NaN')
+            continue
+        command = shaper.command(tick, 0, **known)
+        openings.append((command.new_step, command.grippers))
+    assert openings == [
+        (True, (1.0,)), (True, (1.0,)), (False, (1.0,)), (True, (0.0,))]
+
+
+def test_problem_of_the_measurement_is_no_matter_while_targets_need_none():
+    shaper = _shaper({'command.type': 'pose'})
+    tick = _tick(0.01, 0, 0, 0, 0, 0, 0)
+    shaper.command(tick, 0, pose=_pose(1.0))
+    command = shaper.command(tick, 0, problem='the pose is NaN')
+    np.testing.assert_allclose(command.pose.position[0], 1.02)
+    with pytest.raises(ObservationError, match='is NaN'):
+        shaper.command(tick, 5 * 10**9, problem='the pose is NaN')
