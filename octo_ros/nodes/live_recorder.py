@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,13 +21,14 @@ from std_msgs.msg import Float64MultiArray
 from octo_ros.bags.recording import ACTION_TOPIC
 from octo_ros.bags.recording import INSTRUCTION_TOPIC
 from octo_ros.bags.recording import EpisodeBag
+from octo_ros.bags.twist_actions import Step
+from octo_ros.bags.twist_actions import TwistActions
 from octo_ros.errors import OctoError
 from octo_ros.errors import ParameterError
 from octo_ros.errors import closest
 from octo_ros.messages.conversions import stamp_ns
 from octo_ros.nodes.publishers import message_class
 from octo_ros.nodes.spin import Spinner
-from octo_ros.policy.poses import angles_of_vector
 from octo_ros.policy.profile import RobotProfile
 
 TWIST = 'geometry_msgs/msg/TwistStamped'
@@ -55,8 +57,7 @@ class LiveRecorder:
         self._profile = profile
         self._action, self._gripper_topic = action, gripper
         self._gripper = 1.0
-        self._speeds: list[list[float]] = []  # of the policy step that began at _step_ns
-        self._step_ns = 0
+        self._twists = TwistActions(profile)
         self._bag: EpisodeBag | None = None
         self._lock = threading.Lock()
         self.counts: dict[str, int] = {}
@@ -97,7 +98,7 @@ class LiveRecorder:
             bag.add_text(INSTRUCTION_TOPIC, now_ns, instruction)
         with self._lock:
             self.counts = dict.fromkeys(self.counts, 0)
-            self._speeds = []
+            self._twists = TwistActions(self._profile)
             self._bag = bag
 
     def stop(self, success: bool | None) -> dict[str, int]:
@@ -125,6 +126,7 @@ class LiveRecorder:
                 raise OctoError('every topic must give messages, got none on '
                                 f"{', '.join(silent)}; the episode is dropped")
             return {}
+        self._write_actions(bag, self._twists.finish())
         bag.add_success(self._now_ns(), success)
         bag.finish()
         return counts
@@ -173,18 +175,13 @@ class LiveRecorder:
         return record
 
     def _add_action(self, bag: EpisodeBag, now_ns: int, message: TwistStamped) -> None:
-        """Gathers twists; those of a policy step become the action that they add up to."""
-        action, step_s = self._profile.action, self._profile.step_s
-        time_ns = stamp_ns(message) or now_ns
-        if self._speeds and time_ns - self._step_ns >= round(step_s * 1e9):
-            mean = np.mean(self._speeds, axis=0) * step_s
-            bag.add_joints(ACTION_TOPIC, self._step_ns, action.names, np.array([
-                *mean[:3], *angles_of_vector(mean[3:], action.euler_order), self._gripper]))
-            self._speeds = []
-        if not self._speeds:
-            self._step_ns = time_ns
         linear, angular = message.twist.linear, message.twist.angular
-        self._speeds.append([linear.x, linear.y, linear.z, angular.x, angular.y, angular.z])
+        self._write_actions(bag, self._twists.add(stamp_ns(message) or now_ns, np.array(
+            [linear.x, linear.y, linear.z, angular.x, angular.y, angular.z]), self._gripper))
+
+    def _write_actions(self, bag: EpisodeBag, steps: Sequence[Step]) -> None:
+        for begin_ns, action in steps:
+            bag.add_joints(ACTION_TOPIC, begin_ns, self._profile.action.names, action)
 
     def _now_ns(self) -> int:
         return self._node.get_clock().now().nanoseconds

@@ -1,0 +1,100 @@
+"""Twists to actions: what speeds add up to in each policy step.
+
+The steps lie on a fixed grid that begins with the first twist. A twist holds until the next one
+comes; when none comes for long, it held for as long as the one before.
+"""
+
+import numpy as np
+
+from octo_ros.array_typing import Float
+from octo_ros.policy.poses import angles_of_vector
+from octo_ros.policy.profile import RobotProfile
+
+# A twist that was overdue by more than half a step is missing, not late.
+_LONGEST_HOLD = 1.5
+_NS = 1_000_000_000
+
+Step = tuple[int, Float[np.ndarray, 'ad']]
+
+
+class TwistActions:
+    """Adds up the twists of one episode."""
+
+    def __init__(self, profile: RobotProfile) -> None:
+        """Takes the robot: the duration of its steps, its angles and whether it has a gripper."""
+        self._order = profile.action.euler_order
+        self._has_gripper = bool(profile.gripper.indices)
+        self._step_ns = round(profile.step_s * _NS)
+        self._speed = np.zeros(6)
+        self._gripper = 0.0
+        self._interval_ns = 0  # between the last two twists
+        self._begun = False
+        self._begin_ns = 0  # of the present step
+        self._now_ns = 0  # up to when motion was added up
+        self._motion = np.zeros(6)
+        self._moving_ns = 0  # how much of the step is known
+
+    def add(self, time_ns: int, speed: Float[np.ndarray, '6'], gripper: float) -> list[Step]:
+        """Takes a twist.
+
+        Args:
+            time_ns: its stamp [ns].
+            speed: linear [m/s] and angular [rad/s].
+            gripper: the action's number for the gripper, as it was told last.
+
+        Returns:
+            Beginning [ns] and action of each step that is over.
+        """
+        if not self._begun:
+            self._begun = True
+            self._begin_ns = self._now_ns = time_ns
+        steps: list[Step] = []
+        elapsed_ns = time_ns - self._now_ns
+        if elapsed_ns > _LONGEST_HOLD * self._step_ns:
+            steps = self._hold(self._now_ns + self._interval_ns) + self._pause(time_ns)
+        elif elapsed_ns > 0:
+            self._interval_ns = elapsed_ns
+            steps = self._hold(time_ns)
+        self._speed, self._gripper = np.asarray(speed, np.float64), gripper
+        return steps
+
+    def finish(self) -> list[Step]:
+        """Ends the episode; returns the steps that `add` has not returned."""
+        if not self._begun:
+            return []
+        return self._hold(self._now_ns + self._interval_ns) + self._close()
+
+    def _hold(self, until_ns: int) -> list[Step]:
+        """Lets the last twist go on."""
+        steps: list[Step] = []
+        while self._now_ns < until_ns:
+            end_ns = self._begin_ns + self._step_ns
+            part_ns = min(until_ns, end_ns) - self._now_ns
+            self._motion += self._speed * (part_ns / _NS)
+            self._moving_ns += part_ns
+            self._now_ns += part_ns
+            if self._now_ns == end_ns:
+                steps += self._close()
+        return steps
+
+    def _pause(self, until_ns: int) -> list[Step]:
+        """Leaves out a time of which nothing is known."""
+        steps: list[Step] = []
+        whole = (until_ns - self._begin_ns) // self._step_ns
+        if whole > 0:
+            steps = self._close()
+            self._begin_ns += (whole - 1) * self._step_ns
+        self._now_ns = until_ns
+        return steps
+
+    def _close(self) -> list[Step]:
+        """Ends the present step; one that is mostly unknown gives no action."""
+        begin_ns, motion = self._begin_ns, self._motion
+        known = 2 * self._moving_ns >= self._step_ns
+        self._begin_ns = begin_ns + self._step_ns
+        self._motion, self._moving_ns = np.zeros(6), 0
+        if not known:
+            return []
+        gripper = [self._gripper] if self._has_gripper else []
+        return [(begin_ns, np.array(
+            [*motion[:3], *angles_of_vector(motion[3:], self._order), *gripper]))]
