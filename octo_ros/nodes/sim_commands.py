@@ -135,12 +135,23 @@ class SimCommands:
         """Sets the gripper alone, while there is no motion."""
         arm.target.gripper = self._opening(arm)
 
+    def _opens(self, message: Float64MultiArray) -> bool:
+        """True for a usable gripper command; tells of others."""
+        try:
+            if not message.data:
+                raise ParameterError('a gripper command must hold a number, got none')
+            Arm.checked_gripper(message.data[0])
+        except ParameterError as error:
+            self._node.get_logger().warning(f'A command is ignored: {error}',
+                                            throttle_duration_sec=5.0)
+            return False
+        return True
+
     def _opening(self, arm: Arm) -> float:
         with self._lock:
             gripper = self._gripper
-        if gripper is None or not len(gripper.message.data):
-            return arm.target.gripper
-        return float(np.clip(np.nan_to_num(gripper.message.data[0]), 0.0, 1.0))
+        return arm.target.gripper if gripper is None else (
+            Arm.checked_gripper(gripper.message.data[0]))
 
     def _storing(self, kind: str) -> Callable[[Any, Any], None]:
         def store(message: Any, info: Any) -> None:
@@ -148,6 +159,8 @@ class SimCommands:
             if kind == 'joint_trajectory' and message.points:
                 stamp += _after_ns(message.points[-1])
             motion = Motion(kind, stamp, info['source_timestamp'], time.monotonic(), message)
+            if kind == 'gripper' and not self._opens(message):
+                return
             with self._lock:
                 if kind == 'gripper':
                     self._gripper = motion
@@ -166,6 +179,11 @@ def _joints_at(message: JointTrajectory, arm: Arm, now_ns: int) -> np.ndarray:
         raise ParameterError(
             f"a JointTrajectory must have points for joints among {', '.join(names)}, got "
             f"{len(message.points)} points for {', '.join(message.joint_names)}")
+    for index, point in enumerate(message.points):
+        if len(point.positions) != len(message.joint_names):
+            raise ParameterError(
+                'each point of a JointTrajectory must have as many positions as there are joints, '
+                f'{len(message.joint_names)}, got {len(point.positions)} at point {index}')
     elapsed_ns = now_ns - (stamp_ns(message) or now_ns)
     times = [_after_ns(point) for point in message.points]
     wanted = arm.target.joints.copy()

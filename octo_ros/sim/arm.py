@@ -5,6 +5,7 @@ are not lost in the servo error. Targets stay in a box over the table.
 """
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
@@ -78,28 +79,37 @@ class Arm:
         Raises:
             ParameterError: the action has not seven finite numbers.
         """
-        action = self._checked(action, 7, 'action')
+        action = self._checked(action, (7,), 'action')
         delta = np.clip(action[:6], -_MAX_DELTA, _MAX_DELTA)
         self.move_to(self.target.position + delta[:3],
                      rotation_from_rpy(delta[3:]) @ self.target.rotation, action[6], duration_s)
 
     def move_to(self, position: Float[np.ndarray, '3'], rotation: Float[np.ndarray, '3 3'],
                 gripper: float, duration_s: float = STEP_S) -> None:
-        """Sets the target pose of the frame `ee`, to be reached in the given time."""
+        """Sets the target pose of the frame `ee`, to be reached in the given time.
+
+        Raises:
+            ParameterError: a number is not finite.
+        """
         low, high = np.transpose(WORKSPACE)
+        target = Target(np.clip(self._checked(position, (3,), 'position'), low, high),
+                        self._checked(rotation, (3, 3), 'rotation'), self.target.joints,
+                        self.checked_gripper(gripper))
         self._start(duration_s)
-        self.target = Target(np.clip(self._checked(position, 3, 'position'), low, high),
-                             np.array(rotation, float), self.target.joints,
-                             float(np.clip(gripper, 0.0, 1.0)))
+        self.target = target
         self._solve()
 
     def move_joints(self, joints: Float[np.ndarray, '6'], gripper: float,
                     duration_s: float = STEP_S) -> None:
-        """Sets the six joint positions [rad] as target, to be reached in the given time."""
-        joints = np.clip(self._checked(joints, 6, 'joint command'), self._low, self._high)
+        """Sets the six joint positions [rad] as target, to be reached in the given time.
+
+        Raises:
+            ParameterError: a number is not finite.
+        """
+        joints = np.clip(self._checked(joints, (6,), 'joint command'), self._low, self._high)
+        gripper = self.checked_gripper(gripper)
         self._start(duration_s)
-        self.target = Target(*self.kinematics.pose(joints), joints,
-                             float(np.clip(gripper, 0.0, 1.0)))
+        self.target = Target(*self.kinematics.pose(joints), joints, gripper)
 
     def drive(self, dt_s: float) -> None:
         """Advances the servos' set points by a time, in a straight line to the target's."""
@@ -149,12 +159,19 @@ class Arm:
         if not met:  # go as near as can be, and take the next relative command from there
             target.position, target.rotation = self.kinematics.pose(target.joints)
 
+    @classmethod
+    def checked_gripper(cls, gripper: Any) -> float:
+        """Returns an opening between 0 and 1. Raises ParameterError unless it is finite."""
+        return float(np.clip(cls._checked(gripper, (), 'gripper'), 0.0, 1.0))
+
     @staticmethod
-    def _checked(values: Any, count: int, name: str) -> Float[np.ndarray, 'n']:
+    def _checked(values: Any, shape: tuple[int, ...], name: str) -> Float[np.ndarray, '...']:
         try:
-            array = np.asarray(values, float)
+            array = np.array(values, float)
         except (TypeError, ValueError):
-            array = np.empty(0)
-        if array.shape != (count,) or not np.isfinite(array).all():
-            raise ParameterError(f'{name} must hold {count} finite numbers, got {values!r}')
+            array = np.full(shape, np.nan)
+        if array.shape != shape or not np.isfinite(array).all():
+            count = math.prod(shape)
+            raise ParameterError(f"{name} must hold {count} finite number{'s' * (count > 1)}, "
+                                 f'got {values!r}')
         return array

@@ -40,6 +40,7 @@ if gl.backend() == 'disable':
 
 PRIMARY = '/camera_primary/image_raw'
 COMMAND = 'octo_controller/command/'
+NAN = float('nan')
 FAST = {'mode': 'stepped', 'patience_s': 0.1}
 
 
@@ -182,21 +183,31 @@ def test_joint_trajectories_and_raw_joints_are_followed(ros, make_sim):
     ros.wait_until(back, 'the waist to turn back')
 
 
-def test_a_command_that_makes_no_sense_is_named_and_ignored(ros, make_sim, capfd):
-    make_sim()
+@pytest.mark.parametrize(('kind', 'message', 'reason'), [
+    ('multi_array', Float64MultiArray(data=[0.0, 0.0]), 'six numbers, or seven with the gripper'),
+    ('multi_array', Float64MultiArray(data=[0.0] * 6 + [NAN]), 'gripper must hold 1 finite'),
+    ('gripper', Float64MultiArray(data=[NAN]), 'gripper must hold 1 finite number, got nan'),
+    ('gripper', Float64MultiArray(), 'gripper command must hold'),
+    ('joint_trajectory', JointTrajectory(joint_names=['waist'], points=[JointTrajectoryPoint()]),
+     'as many positions as there are joints'),
+])
+def test_a_command_that_makes_no_sense_is_named_and_ignored(
+        ros, make_sim, capfd, kind, message, reason):
+    sim = make_sim()
     poses = ros.collect(PoseStamped, '/ee_pose')
-    publisher = ros.publisher(Float64MultiArray, COMMAND + 'multi_array')
-    output = []
+    publisher = ros.publisher(type(message), COMMAND + kind)
+    said = []
 
     def named():
-        publisher.publish(Float64MultiArray(data=[float('nan')] * 7))
-        publisher.publish(Float64MultiArray(data=[1.0, 2.0]))
-        output.append(capfd.readouterr().err)
-        return 'must hold six numbers, or seven with the gripper, got 2' in ''.join(output)
+        publisher.publish(message)
+        said.append(capfd.readouterr().err)
+        return reason in ''.join(said)
 
     ros.wait_until(named, 'the reason')
     seen = len(poses)
     ros.wait_until(lambda: len(poses) > seen + 5, 'the simulation to go on')
+    assert sim.node._world.sim.arm.target.gripper == 1.0
+    assert sim._thread.is_alive()
 
 
 def test_a_stepped_world_stands_still_without_commands_and_steps_by_them(ros, make_sim):

@@ -96,6 +96,33 @@ def test_an_action_that_is_not_seven_finite_numbers_is_refused(ready, bad):
         ready.step(bad)
 
 
+@pytest.mark.parametrize(('place', 'words'), [
+    ('position', 'position must hold 3 finite numbers'),
+    ('rotation', 'rotation must hold 9 finite numbers'),
+    ('gripper', 'gripper must hold 1 finite number, got nan')])
+def test_a_pose_with_a_number_that_is_none_leaves_the_target_alone(ready, place, words):
+    wanted = {'position': np.array([0.3, 0.0, 0.1]), 'rotation': np.eye(3), 'gripper': 1.0}
+    wanted[place] = wanted[place] * np.nan
+    before = ready.arm.target.copy()
+    with pytest.raises(ParameterError, match=words):
+        ready.arm.move_to(**wanted)
+    assert ready.arm.remaining_s() == 0.0
+    assert np.array_equal(ready.arm.target.position, before.position)
+    assert np.array_equal(ready.arm.target.joints, before.joints)
+
+
+@pytest.mark.parametrize(('joints', 'gripper', 'words'), [
+    (np.full(6, np.nan), 1.0, 'joint command must hold 6 finite numbers'),
+    (np.zeros(6), np.nan, 'gripper must hold 1 finite number')])
+def test_joints_with_a_number_that_is_none_leave_the_target_alone(ready, joints, gripper, words):
+    before = ready.arm.target.copy()
+    with pytest.raises(ParameterError, match=words):
+        ready.arm.move_joints(joints, gripper)
+    assert ready.arm.remaining_s() == 0.0
+    assert np.array_equal(ready.arm.target.joints, before.joints)
+    assert ready.arm.target.gripper == before.gripper
+
+
 def test_time_advances_by_what_was_asked(ready):
     ready.step(action())
     ready.advance(0.06)
