@@ -50,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
     """Records; returns 0."""
     if args.live:
         return record_live.run(args)
+    record_live.refuse_options(args)
     from octo_ros.bags.recording import ImageFormat
 
     image_format = from_flat(ImageFormat, {

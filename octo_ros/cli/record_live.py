@@ -12,6 +12,8 @@ from octo_ros.errors import ParameterError
 if TYPE_CHECKING:
     from octo_ros.nodes.live_recorder import LiveRecorder
 
+_ROBOT = 'widowx'
+_OPTIONS = ('robot', 'camera', 'state', 'action', 'gripper', 'topic', 'instruction', 'duration')
 _ANSWERS = {'': True, 's': True, 'f': False, 'd': None}
 _MENU = '  Enter or s: success, f: failure, d: drop'
 
@@ -20,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of live recording."""
     live = parser.add_argument_group('live robot')
     live.add_argument('--live', action='store_true', help='record the topics of a running robot')
-    live.add_argument('--robot', default='widowx', metavar='NAME',
-                      help='robot profile: a name, or a YAML file (widowx)')
+    live.add_argument('--robot', default='', metavar='NAME',
+                      help=f'robot profile: a name, or a YAML file ({_ROBOT})')
     live.add_argument('--camera', action='append', default=[], metavar='TOPIC',
                       help='image topic, raw or compressed; once for each camera')
     live.add_argument('--state', default='', metavar='TOPIC',
@@ -37,6 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                       help='one episode of so many seconds, without asking')
 
 
+def refuse_options(args: argparse.Namespace) -> None:
+    """Raises ParameterError for options of live recording: the simulator has no use for them."""
+    given = [f'--{name}' for name in _OPTIONS if getattr(args, name)]
+    if given:
+        raise ParameterError(f"{', '.join(given)} must go with --live, got no --live; add it, or "
+                             'leave them out to record in the simulator')
+
+
 def run(args: argparse.Namespace) -> int:
     """Records until told to stop; returns 0."""
     from octo_ros.policy.profile import load_profile
@@ -48,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         raise ParameterError("--instruction must say what is being done, got ''")
     if args.duration < 0.0:
         raise ParameterError(f'--duration must not be negative, got {args.duration}')
-    profile = load_profile(args.robot)
+    profile = load_profile(args.robot or _ROBOT)
     try:
         from octo_ros.nodes.live_recorder import LiveRecorder
     except ImportError as error:
@@ -87,7 +97,7 @@ def _by_keyboard(recorder: 'LiveRecorder', args: argparse.Namespace) -> int:
 def _start(recorder: 'LiveRecorder', args: argparse.Namespace) -> str:
     args.out.mkdir(parents=True, exist_ok=True)
     name = _next_name(args.out)
-    recorder.start(args.out / name, args.instruction, {'robot': args.robot})
+    recorder.start(args.out / name, args.instruction, {'robot': args.robot or _ROBOT})
     return name
 
 

@@ -73,6 +73,13 @@ def test_options_that_do_not_fit_are_refused(recorded, capsys, options, words):
     assert words in capsys.readouterr().err
 
 
+def test_options_of_a_live_robot_are_refused_without_live(tmp_path, capsys):
+    out = tmp_path / 'new'
+    assert main(['record', str(out), '--camera', '/x', '--action', '/y']) == 2
+    assert '--camera, --action must go with --live' in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_a_folder_with_other_things_is_refused(tmp_path, capsys):
     (tmp_path / 'thesis.txt').write_text('precious')
     assert main(['record', str(tmp_path)]) == 2
