@@ -75,8 +75,8 @@ class StopSignals:
                 end_now()
 
 
-def end_now() -> None:
-    """Ends the process at once, successfully; threads in compiled code would hold up any other."""
+def end_now(code: int = 0) -> None:
+    """Ends the process at once; threads in compiled code would hold up any other end."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(code)

@@ -7,6 +7,7 @@ once, and then nothing could tell the robot to stop any more.
 
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Protocol
@@ -113,16 +114,27 @@ def _initialize(arguments: list[str]) -> None:
 def _run(factory: Callable[[], Node], ending: threading.Event, signals: StopSignals) -> int:
     node = factory()
     spinner = Spinner(node)
+    code = _until_end(node, ending, signals)
+    node.stop()  # type: ignore[attr-defined]
+    if not spinner.stop():
+        node.get_logger().warning('A callback does not end: ends without it')
+        end_now(code)
+    node.destroy_node()
+    return code
+
+
+def _until_end(node: Node, ending: threading.Event, signals: StopSignals) -> int:
+    """Starts a node and waits for its end; returns the exit code, with the reason logged."""
     try:
         node.start(ending)  # type: ignore[attr-defined]
         signals.started()
         while not ending.wait(1.0):
             pass
         return 0
+    except OctoError as error:
+        node.get_logger().fatal(str(error))
+    except Exception:  # said now, for a callback that does not end may leave no other chance
+        node.get_logger().fatal(traceback.format_exc())
     finally:
         signals.started()
-        node.stop()  # type: ignore[attr-defined]
-        if not spinner.stop():
-            node.get_logger().warning('A callback does not end: ends without it')
-            end_now()
-        node.destroy_node()
+    return _FAILED

@@ -1,17 +1,20 @@
 """A node that is deep in compiled code, where no handler of Python's runs; for tests of its end.
 
-    python run_slow_node.py start|callback|leave
+    python run_slow_node.py start|callback|leave|error|fault
 """
 
 import hashlib
 import sys
+import threading
 import time
 
 from rclpy.node import Node
 
+from octo_ros.errors import ParameterError
 from octo_ros.nodes import spin
 
 _MINUTES = 10**9
+FAILURES = {'error': ParameterError('the knob must be turned'), 'fault': IndexError('no item 7')}
 
 
 def work():
@@ -21,10 +24,11 @@ def work():
 
 
 class SlowNode(Node):
-    """Is slow to start, in a callback, or to go."""
+    """Is slow to start, in a callback, or to go, or fails while a callback does not end."""
 
     def __init__(self):
         super().__init__('slow')
+        self._working = threading.Event()
 
     def start(self, stopping):
         """Starts."""
@@ -33,7 +37,14 @@ class SlowNode(Node):
         elif sys.argv[1] == 'leave':
             print('working', flush=True)
         else:
-            self.create_timer(0.01, work)
+            self.create_timer(0.01, self._work)
+        if sys.argv[1] in FAILURES:
+            self._working.wait()
+            raise FAILURES[sys.argv[1]]
+
+    def _work(self):
+        self._working.set()
+        work()
 
     def stop(self):
         """Has nothing to stop."""

@@ -54,6 +54,17 @@ def test_further_signals_do_not_kill_a_process_that_is_on_its_way_out(start):
     assert 'Traceback' not in errors
 
 
+@pytest.mark.parametrize(('place', 'reason'), [
+    ('error', 'the knob must be turned'), ('fault', 'IndexError: no item 7')])
+def test_a_node_that_fails_while_a_callback_does_not_end_says_why_with_code_1(
+        start, place, reason):
+    process = start(place)
+    _, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 1
+    assert reason in errors
+    assert ('Traceback' in errors) == (place == 'fault')
+
+
 @pytest.mark.parametrize(('words', 'reason'), [
     (['-p', 'word:='], 'word:='),
     (['-p', 'word'], "'-p word'"),
