@@ -18,6 +18,8 @@ from launch_ros.substitutions import FindPackageShare
 from launch import LaunchContext
 from launch import LaunchDescription
 from octo_ros.errors import ParameterError
+from octo_ros.nodes.launching import end_together
+from octo_ros.nodes.launching import require_name
 from octo_ros.nodes.launching import strict
 
 CAMERAS = ('primary', 'secondary', 'wrist')
@@ -47,7 +49,8 @@ REMAPS = {
 
 def generate_launch_description() -> LaunchDescription:
     """Returns the description that `ros2 launch` runs."""
-    return strict(LaunchDescription([*arguments(), OpaqueFunction(function=actions)]))
+    return strict(LaunchDescription([*arguments(), OpaqueFunction(function=actions)]),
+                  alone=[end_together('octo_controller')])
 
 
 def arguments() -> list[DeclareLaunchArgument]:
@@ -102,7 +105,10 @@ def actions(context: LaunchContext) -> list:
         parameters['cameras'] = ParameterValue(list(remaps), value_type=list[str])
     if value('proprio'):
         parameters['proprio'] = True
-    remaps.update({name: value(argument) for argument, name in REMAPS.items() if value(argument)})
+    for argument, name in REMAPS.items():
+        if value(argument):
+            require_name(argument, value(argument))
+            remaps[name] = value(argument)
     environment = [] if context.environment.get(PROFILES_VARIABLE) else [
         SetEnvironmentVariable(PROFILES_VARIABLE, f'{share}/config/fastdds.xml')]
     return [*environment, Node(
@@ -129,15 +135,24 @@ def camera_topics(named: dict[str, str], further: str, *, compressed: bool) -> d
         named: short key (`primary`) to topic, empty where there is no such camera.
         further: KEY=TOPIC pairs separated by spaces or commas.
         compressed: True when the cameras publish compressed images.
+
+    Raises:
+        ParameterError: the form or a name cannot be, or a key has two topics.
     """
-    pairs = {key: topic for key, topic in named.items() if topic}
+    pairs = [(key, key, topic) for key, topic in named.items() if topic]
     for entry in further.replace(',', ' ').split():
         key, separator, topic = entry.partition('=')
         if not (key and separator and topic):
             raise ParameterError(f"'cameras' must hold KEY=TOPIC, got '{entry}'")
-        pairs[key] = topic
+        pairs.append(('cameras', key, topic))
+    topics: dict[str, str] = {}
+    for argument, short, topic in pairs:
+        key = short if short.startswith('image_') else f'image_{short}'
+        require_name(argument, key)
+        require_name(argument, topic)
+        if key in topics:
+            raise ParameterError(f"'{key}' must have one topic, got '{topics[key]}' and '{topic}'")
+        topics[key] = topic
     suffix = '/compressed' if compressed else ''
-    return {
-        key if key.startswith('image_') else f'image_{key}':
-            topic if topic.endswith(suffix) else topic + suffix
-        for key, topic in pairs.items()}
+    return {key: topic if topic.endswith(suffix) else topic + suffix
+            for key, topic in topics.items()}

@@ -14,6 +14,7 @@ from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchContext
 from launch import LaunchDescription
+from octo_ros.nodes.launching import end_together
 from octo_ros.nodes.launching import strict
 
 PROFILES_VARIABLE = 'FASTDDS_DEFAULT_PROFILES_FILE'
@@ -40,7 +41,7 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument('log_level', default_value='info',
                               description='debug, info, warn or error.'),
         OpaqueFunction(function=actions),
-    ]))
+    ]), alone=[end_together('octo_sim')])
 
 
 def actions(context: LaunchContext) -> list:

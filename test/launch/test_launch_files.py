@@ -122,9 +122,31 @@ def test_an_argument_that_is_given_overrules_the_params_file(
 def test_octo_says_what_is_wrong_and_ends(launch) -> None:
     running = launch('octo.launch.py', f'checkpoint:={shipped_checkpoint()}', 'robot:=widowy')
     running.wait_for("got 'widowy' \\(did you mean 'widowx'\\?\\)")
-    running.wait_for('process has died')
-    running.wait()
+    running.wait_for('octo_controller must run to its end, it ended with exit code 1')
+    assert running.wait() == 1
     assert 'Traceback' not in running.output
+
+
+def test_a_launch_file_around_octo_goes_on_when_the_controller_fails(
+        launch, prefix, tmp_path: pathlib.Path) -> None:
+    own = tmp_path / 'own.launch.py'
+    own.write_text(
+        'import sys\n'
+        'from launch import LaunchDescription\n'
+        'from launch.actions import ExecuteProcess\n'
+        'from launch.actions import IncludeLaunchDescription\n'
+        'from launch.launch_description_sources import PythonLaunchDescriptionSource\n'
+        'def generate_launch_description():\n'
+        '    return LaunchDescription([\n'
+        '        IncludeLaunchDescription(PythonLaunchDescriptionSource(\n'
+        f'            "{prefix}/share/octo_ros/launch/octo.launch.py"),\n'
+        '            launch_arguments={"robot": "widowy", "checkpoint": "/no/such"}.items()),\n'
+        '        ExecuteProcess(cmd=[sys.executable, "-c",\n'
+        '                            "import signal; signal.sigwait({signal.SIGINT})"])])\n')
+    running = launch(str(own), package=())
+    running.wait_for('process has died')
+    assert running.interrupt() == 0
+    assert 'must run to its end' not in running.output
 
 
 @pytest.mark.parametrize(('words', 'hint'), [
@@ -163,11 +185,26 @@ def test_a_params_file_that_is_not_there_is_refused(launch) -> None:
     assert 'process started' not in running.output
 
 
+@pytest.mark.parametrize(('words', 'hint'), [
+    (['primary:=/cam-1/image_raw'], "'primary' must .*got '-' in '/cam-1/image_raw'"),
+    (['cameras:=sketch=/1st/sketch'], "'cameras' must .*got '/1st/sketch'"),
+    (['cameras:=sk-etch=/sketch'], "'cameras' must .*got '-' in 'image_sk-etch'"),
+    (['measured_joints:=/arm.left'], "'measured_joints' must .*got '\\.' in '/arm.left'"),
+    (['primary:=/a', 'cameras:=primary=/b'], "image_primary.* one topic, got '/a' and '/b'"),
+    (['cameras:=wrist=/a image_wrist=/b'], "image_wrist.* one topic, got '/a' and '/b'"),
+])
+def test_topics_that_cannot_be_are_refused_by_their_argument(launch, words, hint) -> None:
+    running = launch('octo.launch.py', *words)
+    running.wait_for(hint)
+    assert running.wait() == 1
+    assert 'process started' not in running.output
+
+
 def test_octo_takes_any_key_of_the_checkpoint_and_lists_those_it_has(launch) -> None:
     running = launch('octo.launch.py', f'checkpoint:={shipped_checkpoint()}',
                      'cameras:=sketch=/sketch')
     running.wait_for(r"\(image_primary, image_wrist\), got 'image_sketch'")
-    running.wait()
+    assert running.wait() == 1
 
 
 def test_replay_plays_a_recording_and_ends_by_itself(launch) -> None:
@@ -228,5 +265,5 @@ def test_the_simulator_and_a_controller_do_the_task_of_the_scene(launch) -> None
 def test_the_simulator_alone_takes_its_parameters_as_arguments(launch) -> None:
     running = launch('sim.launch.py', 'seed:=4', 'rate:=2.0')
     running.wait_for("'rate' must be 1 without 'clock'")
-    running.wait()
+    assert running.wait() == 1
     assert 'Traceback' not in running.output
