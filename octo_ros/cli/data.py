@@ -49,7 +49,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     export.add_argument('--codec', default='h264', help='of the videos: h264 or av1 (h264)')
     export.add_argument('--robot', default='widowx',
                         help='robot profile that names the actions: a name, or a YAML file')
-    export.add_argument('--overwrite', action='store_true', help='replace a folder that is there')
+    export.add_argument('--overwrite', action='store_true',
+                        help='replace a data set that is there')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -57,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
     if args.action == 'export':
         return _export(args)
     if args.action == 'build':
+        from octo_ros.data.replacing import check_apart
+        check_apart(args.out, args.source)
         episodes = build(args, args.out, sizes(args.size), overwrite=args.overwrite)
         print(f'{len(episodes)} episodes with {episodes.steps} steps in {args.out}')
         return 0

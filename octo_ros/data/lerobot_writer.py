@@ -30,6 +30,10 @@ from octo_ros.data.lerobot_tables import camera_feature
 from octo_ros.data.lerobot_tables import data_table
 from octo_ros.data.lerobot_tables import describe_features
 from octo_ros.data.lerobot_tables import episode_columns
+from octo_ros.data.replacing import check_apart
+from octo_ros.data.replacing import check_target
+from octo_ros.data.replacing import read_index
+from octo_ros.data.replacing import replace
 from octo_ros.data.store import EpisodeSet
 from octo_ros.errors import DataError
 from octo_ros.errors import ParameterError
@@ -38,6 +42,8 @@ from octo_ros.errors import closest
 VERSIONS = (V30, V21)
 _SAME = 1e-6  # steps that differ by this part are of one length
 _MOST_DENOMINATOR = 1000
+_KIND = 'a LeRobot data set'
+_FILES = {'meta': ('.json', '.jsonl', '.parquet'), 'data': ('.parquet',), 'videos': ('.mp4',)}
 
 
 def export_lerobot(
@@ -58,21 +64,22 @@ def export_lerobot(
         codec: `h264`, or `av1` as LeRobot's own recordings.
         action_names: names of the action's numbers; numbered when their count differs.
         robot: what to call the robot; may be empty.
-        overwrite: replace a folder that is there.
+        overwrite: replace a LeRobot data set that is there, or an empty folder.
         limits: sizes from which version 3.0 begins a new file; LeRobot's own when None.
         track: goes through the episodes' numbers and shows progress.
 
     Raises:
         ParameterError: the version or the codec is unknown.
-        DataError: the folder is there already, or the episodes differ in the length of a step.
+        DataError: the folder is there already, is to be replaced and is no LeRobot data set, or
+            is not apart from the set; or the episodes differ in the length of a step.
     """
     if version not in VERSIONS:
         raise ParameterError(f"the version must be one of {', '.join(VERSIONS)}, got '{version}'"
                              f'{closest(version, VERSIONS)}')
     check_codec(codec)
     out = out.expanduser()
-    if out.exists() and not overwrite:
-        raise DataError(f'{out} must not exist yet; choose another folder or overwrite')
+    check_apart(out, [episodes.path])
+    check_target(out, _KIND, _is_lerobot, overwrite=overwrite)
     fps = frame_rate(episodes)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f'.{out.name}-', dir=out.parent))
@@ -80,10 +87,8 @@ def export_lerobot(
         LayoutV21(partial, fps, codec))
     try:
         _Export(episodes, partial, layout, fps, action_names, robot).run(track)
-        partial.chmod(0o755)
-        if out.exists():
-            shutil.rmtree(out)
-        partial.rename(out)
+        check_target(out, _KIND, _is_lerobot, overwrite=overwrite)  # it may have come since
+        replace(out, partial)
     except BaseException:
         with contextlib.suppress(DataError):  # the first error counts
             layout.close()
@@ -172,6 +177,14 @@ class _Export:
             'total_episodes': len(episodes), 'total_frames': episodes.steps,
             'total_tasks': len(self._tasks), **told, 'splits': {'train': f'0:{len(episodes)}'},
             'features': describe_features(self._action_names, states, cameras)}, indent=4))
+
+
+def _is_lerobot(folder: Path) -> bool:
+    """Whether a folder holds a LeRobot data set and nothing else."""
+    files = [path.relative_to(folder) for path in folder.rglob('*')
+             if path.is_symlink() or not path.is_dir()]
+    return 'codebase_version' in read_index(folder / INFO) and all(
+        file.suffix in _FILES.get(file.parts[0], ()) for file in files)
 
 
 def _extra(episode: Episode) -> dict[str, Any]:

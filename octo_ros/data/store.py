@@ -17,6 +17,9 @@ from typing import BinaryIO
 import numpy as np
 
 from octo_ros.data.episode import Episode
+from octo_ros.data.replacing import check_target
+from octo_ros.data.replacing import read_index
+from octo_ros.data.replacing import replace
 from octo_ros.errors import DataError
 from octo_ros.policy.images import preprocess
 
@@ -38,14 +41,14 @@ class EpisodeWriter:
             path: the folder to make.
             image_sizes: observation key to height and width [pixel]; frames are resized to it as
                 at run time, without the crop, which training does at random.
-            overwrite: replace a set that is there.
+            overwrite: replace a set that is there, or an empty folder.
 
         Raises:
-            DataError: the folder is there already.
+            DataError: the folder is there already, or it is to be replaced and is no set.
         """
         self.path = Path(path).expanduser()
-        if self.path.exists() and not overwrite:
-            raise DataError(f'{self.path} must not exist yet; choose another folder or overwrite')
+        self._overwrite = overwrite
+        self._check_target()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._partial = Path(tempfile.mkdtemp(prefix=f'.{self.path.name}-', dir=self.path.parent))
         self._sizes = dict(image_sizes)
@@ -60,9 +63,10 @@ class EpisodeWriter:
                  trace: TracebackType | None) -> None:
         for array in self._arrays.values():
             array.close()
-        if kind is None and self._entries:
-            self._finish()
-        else:
+        try:
+            if kind is None and self._entries:
+                self._finish()
+        finally:
             shutil.rmtree(self._partial, ignore_errors=True)
         if kind is None and not self._entries:
             raise DataError(f'{self.path} must hold at least one episode, got none')
@@ -111,10 +115,20 @@ class EpisodeWriter:
         (self._partial / INDEX).write_text(json.dumps({
             'format': _FORMAT, 'images': {key: list(size) for key, size in self._sizes.items()},
             'episodes': self._entries}, indent=1))
-        self._partial.chmod(0o755)
-        if self.path.exists():
-            shutil.rmtree(self.path)
-        self._partial.rename(self.path)
+        self._check_target()  # anything may have come there since
+        replace(self.path, self._partial)
+
+    def _check_target(self) -> None:
+        check_target(self.path, 'an episode set', _is_set, overwrite=self._overwrite)
+
+
+def _is_set(folder: Path) -> bool:
+    """Whether a folder holds a set, of this format, and nothing else."""
+    index = read_index(folder / INDEX)
+    images = index.get('images', {})
+    known = {INDEX, *(f'{name}.npy' for name in (
+        _ACTIONS, _PROPRIO, *images, *(_PRESENT + key for key in images)))}
+    return index.get('format') == _FORMAT and {item.name for item in folder.iterdir()} <= known
 
 
 class EpisodeSet:

@@ -36,6 +36,15 @@ def test_check_reports_the_fault_with_recording_time_and_topic(bags, capsys):
     assert '2 recordings: 1 sound, 2 usable, 1 faults' in printed
 
 
+@pytest.mark.parametrize('out', ['bags', 'bags/0', 'bags/set', '.'])
+def test_recordings_are_not_overwritten_by_the_set_made_of_them(bags, capsys, out):
+    before = sorted(bags.rglob('*'))
+    assert main(['data', 'build', str(bags), '--out', str(bags.parent / out),
+                 '--overwrite']) == 2
+    assert 'must lie apart from the source' in capsys.readouterr().err
+    assert sorted(bags.rglob('*')) == before
+
+
 def test_check_of_sound_recordings_succeeds(bags):
     assert main(['data', 'check', str(bags / '0')]) == 0
 

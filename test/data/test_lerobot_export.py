@@ -219,7 +219,19 @@ def test_a_folder_that_is_there_is_kept_unless_told(tmp_path, episodes):
     with pytest.raises(DataError, match='must not exist yet'):
         export_lerobot(episodes, out)
     export_lerobot(episodes, out, overwrite=True)
+    export_lerobot(episodes, out, version='v2.1', overwrite=True)
     assert (out / 'meta/info.json').is_file()
+    (out / 'letter.txt').write_text('dear')
+    with pytest.raises(DataError, match='must be empty or a LeRobot data set'):
+        export_lerobot(episodes, out, overwrite=True)
+    assert (out / 'letter.txt').read_text() == 'dear'
+
+
+@pytest.mark.parametrize('place', ['.', 'inside', '..'])
+def test_a_set_is_not_exported_onto_itself(episodes, place):
+    with pytest.raises(DataError, match='must lie apart from the source'):
+        export_lerobot(episodes, episodes.path / place, overwrite=True)
+    assert len(EpisodeSet(episodes.path)) == 3
 
 
 def test_episodes_of_different_rates_do_not_mix(tmp_path):

@@ -63,6 +63,28 @@ def test_a_set_that_is_there_is_kept_unless_told(tmp_path, episode_set):
     assert len(EpisodeSet(episode_set.path)) == 1
 
 
+@pytest.mark.parametrize('foreign', ['letter.txt', 'notes/letter.txt'])
+@pytest.mark.parametrize('with_set', [True, False])
+def test_overwriting_keeps_files_that_are_not_of_a_set(episode_set, tmp_path, foreign, with_set):
+    path = episode_set.path if with_set else tmp_path / 'mine'
+    (path / foreign).parent.mkdir(parents=True, exist_ok=True)
+    (path / foreign).write_text('dear')
+    before = sorted(path.rglob('*'))
+    with pytest.raises(DataError, match='must be empty or an episode set'):
+        EpisodeWriter(path, {'image_primary': (4, 6)}, overwrite=True)
+    assert sorted(path.rglob('*')) == before
+
+
+def test_files_that_came_while_a_set_was_written_are_kept(tmp_path):
+    path = tmp_path / 'set'
+    with (pytest.raises(DataError, match='must be empty or an episode set'),
+          EpisodeWriter(path, {'image_primary': (4, 6)}, overwrite=True) as writer):
+        writer.add(make_episode(1, 2))
+        path.mkdir()
+        (path / 'letter.txt').write_text('dear')
+    assert [entry.name for entry in tmp_path.rglob('*')] == ['set', 'letter.txt']
+
+
 @pytest.mark.parametrize(('change', 'message'), [
     ({'actions': np.zeros((2, 2))}, 'one length'),
     ({'actions': np.array([[0.0], [np.nan], [0.0]])}, r'step 1 \(0.20 s\), dimension 0'),
