@@ -8,6 +8,7 @@ import numpy as np
 
 from octo_ros.array_typing import Float
 from octo_ros.policy.poses import angles_of_vector
+from octo_ros.policy.profile import GripperParams
 from octo_ros.policy.profile import RobotProfile
 
 # A twist that was overdue by more than half a step is missing, not late.
@@ -15,6 +16,14 @@ _LONGEST_HOLD = 1.5
 _NS = 1_000_000_000
 
 Step = tuple[int, Float[np.ndarray, 'ad']]
+
+
+def gripper_number(command: float, params: GripperParams) -> float:
+    """Returns the action's number, 0 to 1, of a command between closed and open."""
+    span = params.open_value - params.closed_value
+    opening = (command - params.closed_value) / span if span else command
+    opening = min(max(opening, 0.0), 1.0)
+    return opening if params.open_is_one else 1.0 - opening
 
 
 class TwistActions:

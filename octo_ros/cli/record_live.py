@@ -32,8 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                       help='what the robot is told: JointState, Float64MultiArray, '
                       'JointTrajectory, or TwistStamped, which is also kept as actions')
     live.add_argument('--gripper', default='', metavar='TOPIC',
-                      help='Float64MultiArray of the gripper, for twists')
-    live.add_argument('--topic', action='append', default=[], help='any other topic to keep')
+                      help="Float64MultiArray of the gripper, for twists; from the profile's "
+                      'gripper.closed_value to gripper.open_value')
+    live.add_argument('--topic', action='append', default=[], help='any other topic to keep; it '
+                      'may be silent')
     live.add_argument('--instruction', default='', metavar='TEXT', help='what is being done')
     live.add_argument('--duration', type=float, default=0.0, metavar='S',
                       help='one episode of so many seconds, without asking')
@@ -61,11 +63,13 @@ def run(args: argparse.Namespace) -> int:
     profile = load_profile(args.robot or _ROBOT)
     try:
         from octo_ros.nodes.live_recorder import LiveRecorder
+        from octo_ros.nodes.live_recorder import LiveTopics
     except ImportError as error:
         raise OctoError(f"live recording must have ROS 2's Python packages, got: {error}; source "
                         "a ROS installation or pip install 'octo_ros[ros]'") from error
-    topics = [*args.camera, *filter(None, [args.state]), *args.topic]
-    with LiveRecorder(topics, profile, action=args.action, gripper=args.gripper) as recorder:
+    topics = LiveTopics(tuple(args.camera), args.action, args.state, args.gripper,
+                        tuple(args.topic))
+    with LiveRecorder(topics, profile) as recorder:
         if args.duration:
             _start(recorder, args)
             time.sleep(args.duration)
@@ -112,3 +116,6 @@ def _report(counts: dict[str, int], folder: Path) -> None:
         return
     listed = ', '.join(f'{topic} {count}' for topic, count in counts.items())
     print(f'saved in {folder}: {listed}', flush=True)
+    silent = [topic for topic, count in counts.items() if not count]
+    if silent:
+        print(f"warning: nothing came on {', '.join(silent)}", file=sys.stderr, flush=True)

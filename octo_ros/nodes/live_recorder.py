@@ -1,5 +1,7 @@
 """Records episodes of a running robot: its cameras, state and actions, as they come."""
 
+import collections
+import dataclasses
 import threading
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -13,16 +15,20 @@ import rclpy
 from geometry_msgs.msg import TwistStamped
 from rclpy.context import Context
 from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy
 from rclpy.qos import QoSProfile
 from rclpy.qos import ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from std_msgs.msg import Float64MultiArray
 
+from octo_ros.bags.episodes import ACTION_TYPES
+from octo_ros.bags.reader import IMAGE_TYPES
 from octo_ros.bags.recording import ACTION_TOPIC
 from octo_ros.bags.recording import INSTRUCTION_TOPIC
 from octo_ros.bags.recording import EpisodeBag
 from octo_ros.bags.twist_actions import Step
 from octo_ros.bags.twist_actions import TwistActions
+from octo_ros.bags.twist_actions import gripper_number
 from octo_ros.errors import OctoError
 from octo_ros.errors import ParameterError
 from octo_ros.errors import closest
@@ -33,30 +39,64 @@ from octo_ros.policy.profile import RobotProfile
 
 TWIST = 'geometry_msgs/msg/TwistStamped'
 GRIPPER = 'std_msgs/msg/Float64MultiArray'
+STATE = 'sensor_msgs/msg/JointState'
 _POLL_S = 0.05
 _DEPTH = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class LiveTopics:
+    """What is recorded of a running robot.
+
+    Attributes:
+        cameras: images, raw or compressed.
+        action: what the robot is told; twists are also recorded as actions of the policy.
+        state: measured joints, if any.
+        gripper: commands of the gripper, for twists.
+        others: anything else; it may be silent.
+    """
+
+    cameras: tuple[str, ...]
+    action: str
+    state: str = ''
+    gripper: str = ''
+    others: tuple[str, ...] = ()
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Without messages on these an episode is worth nothing."""
+        return (*self.cameras, self.action, *filter(None, [self.state]))
+
+    @property
+    def types(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Topics with the types that can be used later; none for any type."""
+        wanted = [*((topic, IMAGE_TYPES) for topic in self.cameras),
+                  (self.action, (*ACTION_TYPES, TWIST)), (self.state, (STATE,)),
+                  (self.gripper, (GRIPPER,)), *((topic, ()) for topic in self.others)]
+        return [(topic, types) for topic, types in wanted if topic]
 
 
 class LiveRecorder:
     """Listens to topics, and writes what comes between `start` and `stop` into a recording."""
 
-    def __init__(self, topics: list[str], profile: RobotProfile, *, action: str = '',
-                 gripper: str = '', wait_s: float = 10.0) -> None:
+    def __init__(self, topics: LiveTopics, profile: RobotProfile, *, wait_s: float = 10.0) -> None:
         """Subscribes to topics that exist, with the quality of service of their publishers.
 
         Args:
-            topics: all that is recorded as it is.
-            profile: of the robot: names of the actions, and their duration.
-            action: topic of the action; twists are also recorded as actions of the policy.
-            gripper: topic of the gripper's commands, for twists.
+            topics: what to record.
+            profile: of the robot: meaning of the actions, and their duration.
             wait_s: for topics that are not there yet.
 
         Raises:
-            ParameterError: a topic is not there, or is of a type that cannot be recorded.
+            ParameterError: a topic is not there, is of a type that cannot be used, or the action
+                does not fit the robot.
         """
         self._profile = profile
-        self._action, self._gripper_topic = action, gripper
-        self._gripper = 1.0
+        self._topics = topics
+        self._gripper = gripper_number(profile.gripper.open_value, profile.gripper)
+        self._kinds: dict[str, str] = {}
+        # What was said before an episode and holds in it, to be written at its beginning.
+        self._latched: dict[str, collections.deque[bytes]] = {}
         self._twists = TwistActions(profile)
         self._bag: EpisodeBag | None = None
         self._lock = threading.Lock()
@@ -66,8 +106,11 @@ class LiveRecorder:
         self._node = Node('octo_recorder', context=self._context)
         self._spinner = Spinner(self._node)
         try:
-            for topic in dict.fromkeys([*topics, *filter(None, [action, gripper])]):
-                self._subscribe(topic, wait_s)
+            for topic, types in topics.types:
+                self._require(topic, types, wait_s)
+            self._require_twists_to_fit()
+            for topic in self._kinds:
+                self._subscribe(topic)
         except BaseException:
             self.close()
             raise
@@ -99,6 +142,10 @@ class LiveRecorder:
         with self._lock:
             self.counts = dict.fromkeys(self.counts, 0)
             self._twists = TwistActions(self._profile)
+            for topic, messages in self._latched.items():
+                for data in messages:
+                    bag.write(topic, self._kinds[topic], now_ns, data)
+                self.counts[topic] = len(messages)
             self._bag = bag
 
     def stop(self, success: bool | None) -> dict[str, int]:
@@ -111,19 +158,18 @@ class LiveRecorder:
             Topic to number of messages.
 
         Raises:
-            OctoError: a topic gave nothing; the episode is dropped.
+            OctoError: a topic that is needed gave nothing; the episode is dropped.
         """
         with self._lock:
             bag, self._bag = self._bag, None
             counts = dict(self.counts)
         if bag is None:
             return {}
-        silent = [topic for topic, count in counts.items()
-                  if not count and topic != self._gripper_topic]
+        silent = [topic for topic in self._topics.needed if not counts[topic]]
         if success is None or silent:
             bag.discard()
             if silent and success is not None:
-                raise OctoError('every topic must give messages, got none on '
+                raise OctoError('every camera, action and state must give messages, got none on '
                                 f"{', '.join(silent)}; the episode is dropped")
             return {}
         self._write_actions(bag, self._twists.finish())
@@ -131,8 +177,31 @@ class LiveRecorder:
         bag.finish()
         return counts
 
-    def _subscribe(self, topic: str, wait_s: float) -> None:
+    def _require(self, topic: str, types: Sequence[str], wait_s: float) -> None:
+        """Waits for a topic. Raises ParameterError for one of another type."""
         kind = self._type_of(topic, wait_s)
+        if types and kind not in types:
+            raise ParameterError(f"topic '{topic}' must have the type {' or '.join(types)} for "
+                                 f'what it is to record, got {kind}; choose another topic')
+        self._kinds[topic] = kind
+
+    def _require_twists_to_fit(self) -> None:
+        """Raises ParameterError for twists that cannot become actions of the robot."""
+        action, grippers = self._profile.action, self._profile.gripper.indices
+        if self._kinds[self._topics.action] != TWIST:
+            return
+        if action.space != 'cartesian' or not action.delta or len(action.names) != 6 + bool(
+                grippers):
+            raise ParameterError(
+                "twists must go with a robot profile of Cartesian deltas and one gripper at most, "
+                f"got the actions {', '.join(action.names)}; choose another --action or --robot")
+        if grippers and not self._topics.gripper:
+            raise ParameterError(
+                "twists must come with --gripper for a robot that has one, got none; give the "
+                "topic of its commands, or a profile with 'gripper.indices: []'")
+
+    def _subscribe(self, topic: str) -> None:
+        kind = self._kinds[topic]
         try:
             message_type = message_class(kind)
         except (ImportError, AttributeError) as error:
@@ -141,11 +210,19 @@ class LiveRecorder:
         offered = [info.qos_profile for info in self._node.get_publishers_info_by_topic(topic)]
         reliable = offered and all(
             profile.reliability == ReliabilityPolicy.RELIABLE for profile in offered)
+        # An old frame or action of a latched topic is no part of an episode.
+        latched = topic not in self._topics.needed and bool(offered) and all(
+            profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for profile in offered)
+        if latched or topic == self._topics.gripper:
+            self._latched[topic] = collections.deque(maxlen=max(1, len(offered)))
         self.counts[topic] = 0
         self._node.create_subscription(
             message_type, topic, self._recording(topic, kind), QoSProfile(
-                depth=_DEPTH, reliability=ReliabilityPolicy.RELIABLE if reliable
-                else ReliabilityPolicy.BEST_EFFORT), raw=True)
+                depth=_DEPTH,
+                reliability=ReliabilityPolicy.RELIABLE if reliable
+                else ReliabilityPolicy.BEST_EFFORT,
+                durability=DurabilityPolicy.TRANSIENT_LOCAL if latched
+                else DurabilityPolicy.VOLATILE), raw=True)
 
     def _type_of(self, topic: str, wait_s: float) -> str:
         pause = threading.Event()
@@ -163,13 +240,16 @@ class LiveRecorder:
             now_ns = self._now_ns()
             with self._lock:
                 self.counts[topic] += 1
-                if topic == self._gripper_topic and kind == GRIPPER:
+                if topic in self._latched:
+                    self._latched[topic].append(data)
+                if topic == self._topics.gripper:
                     numbers = list(deserialize_message(data, Float64MultiArray).data)
-                    self._gripper = float(numbers[0]) if numbers else self._gripper
+                    self._gripper = gripper_number(
+                        numbers[0], self._profile.gripper) if numbers else self._gripper
                 if self._bag is None:
                     return
                 self._bag.write(topic, kind, now_ns, data)
-                if topic == self._action and kind == TWIST:
+                if topic == self._topics.action and kind == TWIST:
                     self._add_action(self._bag, now_ns, deserialize_message(data, TwistStamped))
 
         return record

@@ -14,6 +14,7 @@ from octo_ros.bags.recording import INSTRUCTION_TOPIC
 from octo_ros.bags.recording import EpisodeBag
 from octo_ros.bags.recording import ImageFormat
 from octo_ros.bags.twist_actions import TwistActions
+from octo_ros.bags.twist_actions import gripper_number
 from octo_ros.policy.profile import GripperParams
 from octo_ros.policy.profile import load_profile
 
@@ -87,6 +88,17 @@ def test_a_robot_without_a_gripper_has_six_numbers():
     profile = dataclasses.replace(PROFILE, gripper=GripperParams(indices=()))
     assert len(actions_of([0, 0.1, 0.2], profile=profile)[0][1]) == 6
     assert actions_of([0, 0.1, 0.2])[0][1][6] == 0.25
+
+
+@pytest.mark.parametrize(('params', 'command', 'number'), [
+    ({}, 0.25, 0.25),
+    ({'open_value': 0.04}, 0.04, 1.0),
+    ({'open_value': 0.04}, 0.05, 1.0),
+    ({'open_value': 0.0, 'closed_value': 0.8}, 0.6, 0.25),
+    ({'open_value': 0.04, 'open_is_one': False}, 0.01, 0.75),
+])
+def test_the_gripper_goes_by_the_profile_s_open_and_closed(params, command, number):
+    assert gripper_number(command, GripperParams(**params)) == pytest.approx(number)
 
 
 def test_no_twist_is_no_action():

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from geometry_msgs.msg import PoseStamped
 from geometry_msgs.msg import TwistStamped
 from sensor_msgs.msg import Image
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
+from std_msgs.msg import String
 
 from octo_ros.bags.reader import BagReader
 from octo_ros.errors import BagError
@@ -18,6 +20,7 @@ from octo_ros.errors import OctoError
 from octo_ros.errors import ParameterError
 from octo_ros.nodes import qos
 from octo_ros.nodes.live_recorder import LiveRecorder
+from octo_ros.nodes.live_recorder import LiveTopics
 from octo_ros.policy.profile import load_profile
 
 PROFILE = load_profile('widowx')
@@ -60,7 +63,7 @@ def robot(ros):
 
 
 def make():
-    return LiveRecorder(['/cam', '/state'], PROFILE, action=TWIST, gripper=GRIPPER)
+    return LiveRecorder(LiveTopics(('/cam',), TWIST, '/state', GRIPPER), PROFILE)
 
 
 def test_an_episode_holds_what_came_between_start_and_stop(ros, robot, tmp_path):
@@ -108,13 +111,46 @@ def test_a_silent_topic_drops_the_episode_and_the_next_one_is_good(ros, robot, t
 def test_a_topic_that_is_not_there_is_named_with_the_closest(ros, robot):
     ros.wait_until(lambda: ros.node.count_publishers('/cam'), 'the camera')
     with pytest.raises(ParameterError, match="did you mean '/state'"):
-        LiveRecorder(['/cam', '/stat'], PROFILE, action=TWIST, wait_s=0.5)
+        LiveRecorder(LiveTopics(('/cam',), TWIST, '/stat'), PROFILE, wait_s=0.5)
+
+
+@pytest.mark.parametrize(('topics', 'robot_name', 'words'), [
+    (LiveTopics(('/state',), TWIST), 'widowx', "'/state' must have the type .*/Image"),
+    (LiveTopics(('/cam',), '/pose'), 'widowx', "'/pose' must have the type .*TwistStamped"),
+    (LiveTopics(('/cam',), TWIST, '/cam'), 'widowx', "'/cam' must have the type .*JointState"),
+    (LiveTopics(('/cam',), TWIST, gripper='/state'), 'widowx', "'/state' must have the type std_"),
+    (LiveTopics(('/cam',), TWIST), 'widowx', 'twists must come with --gripper'),
+    (LiveTopics(('/cam',), TWIST, gripper=GRIPPER), 'aloha', 'twists must go with .* left_waist'),
+])
+def test_what_no_training_could_use_is_refused_at_the_start(ros, robot, topics, robot_name, words):
+    ros.node.create_publisher(PoseStamped, '/pose', qos.named('reliable'))
+    with pytest.raises(ParameterError, match=words):
+        LiveRecorder(topics, load_profile(robot_name))
+
+
+def test_other_topics_may_be_silent_and_latched_messages_are_in_every_episode(
+        ros, robot, tmp_path):
+    latched = ros.node.create_publisher(String, '/description', qos.named('latched'))
+    latched.publish(String(data='arm'))
+    ros.node.create_publisher(String, '/quiet', qos.named('reliable'))
+    topics = LiveTopics(('/cam',), TWIST, '/state', GRIPPER, ('/description', '/quiet'))
+    with LiveRecorder(topics, PROFILE) as recorder:
+        ros.wait_until(lambda: recorder.counts['/description'], 'the latched message')
+        for name in ('one', 'two'):
+            recorder.start(tmp_path / name, 'go', {})
+            ros.wait_until(lambda: min(recorder.counts[topic] for topic in topics.needed) > 3,
+                           'messages')
+            counts = recorder.stop(True)
+            assert (counts['/description'], counts['/quiet']) == (1, 0)
+            with BagReader(tmp_path / name) as bag:
+                assert [item.message.data for item in bag.messages(['/description'])] == ['arm']
 
 
 def test_the_command_records_by_keyboard(ros, robot, tmp_path):
     command = [Path(sys.executable).parent / 'octo-ros', 'record', tmp_path, '--live', '--camera',
                '/cam', '--state', '/state', '--action', TWIST, '--gripper', GRIPPER,
-               '--instruction', 'pick it up']
+               '--topic', '/quiet', '--instruction', 'pick it up']
+    ros.node.create_publisher(String, '/quiet', qos.named('reliable'))
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True) as process:
         assert 'Enter: begin' in process.stdout.readline()
@@ -133,6 +169,7 @@ def test_the_command_records_by_keyboard(ros, robot, tmp_path):
             process.stdout.readline()
         output, errors = process.communicate('q\n', timeout=30)
     assert process.returncode == 0, (output, errors)
+    assert errors.splitlines() == ['warning: nothing came on /quiet'] * 2
     assert sorted(item.name for item in tmp_path.iterdir()) == ['episode_0000', 'episode_0001']
     with BagReader(tmp_path / 'episode_0001') as bag:
         assert [item.message.data for item in bag.messages(['/success'])] == [False]
