@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from octo_ros.cli import closed_loop_test
 from octo_ros.cli import data
+from octo_ros.cli import finetune_settings
 from octo_ros.cli import training_options
 from octo_ros.cli.training_options import Options
 from octo_ros.errors import ParameterError
@@ -28,7 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         'finetune', help='train a policy on recordings',
         description='Trains on rosbag2 recordings (one episode each) or on an episode set, and '
         'saves a checkpoint that the controller and Octo itself load. Run again with the same '
-        'options, it goes on where it stopped.')
+        'options, it goes on where it stopped; with others it is refused.')
     data.add_source_options(parser)
     parser.add_argument('--out', type=Path, required=True, help='folder of the run')
     parser.add_argument('--dataset', help='name in the saved statistics; none if left')
@@ -56,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         from octo_ros.train.devices import connect
         connect(args.coordinator, args.processes, args.process)
     set_up()
+    finetune_settings.settle(args, options)
     with _first_process_speaks():
         base, episodes = _prepare(args, options)
         held_out = range(len(episodes) - options.hold_out, len(episodes))

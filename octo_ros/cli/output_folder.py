@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Collection
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,29 +10,47 @@ from typing import Any
 from octo_ros.errors import ParameterError
 
 
-def prepare(folder: Path, file_name: str, settings: Mapping[str, Any]) -> None:
+def prepare(folder: Path, file_name: str, settings: Mapping[str, Any], *,
+            free: Collection[str] = ()) -> None:
     """Makes the folder, or checks that it was made with the same settings.
+
+    A folder with nothing but the settings in it comes from a run that failed before it made
+    anything; other settings may take it over.
 
     Args:
         folder: where output goes.
         file_name: file in it that holds the settings, as JSON.
         settings: values that JSON can hold.
+        free: names of settings that may change.
 
     Raises:
         ParameterError: the settings differ, or something else is in the folder.
     """
     file = folder / file_name
-    if file.is_file():
-        before = json.loads(file.read_text(encoding='utf-8'))
-        for name, value in settings.items():
-            if before.get(name) != value:
-                raise ParameterError(
-                    f'{folder} must be made with one set of options: {name} was '
-                    f'{before.get(name)}, got {value}; choose another folder, or delete that one')
-    elif folder.exists() and any(folder.iterdir()):
+    made = [entry for entry in folder.glob('*')
+            if entry != file and not entry.name.startswith('.')]
+    if file.is_file() and made:
+        check(folder, file_name, settings, free=free)
+    elif made or (folder.exists() and not folder.is_dir()):
         raise ParameterError(f'{folder} must be empty or made by this command, got other files; '
                              'choose another folder')
     folder.mkdir(parents=True, exist_ok=True)
     for left_over in folder.glob('.partial-*'):  # of a run that was killed
         shutil.rmtree(left_over, ignore_errors=True)
     file.write_text(json.dumps(dict(settings), indent=1) + '\n', encoding='utf-8')
+
+
+def check(folder: Path, file_name: str, settings: Mapping[str, Any], *,
+          free: Collection[str] = ()) -> None:
+    """Raises ParameterError unless a prepared folder was made with the same settings."""
+    file = folder / file_name
+    try:
+        before = json.loads(file.read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise ParameterError(f'{file} must hold the settings of the run, got: {error}; choose '
+                             'another folder, or delete that one') from error
+    for name, value in json.loads(json.dumps(dict(settings))).items():  # tuples become lists
+        if name not in free and before.get(name) != value:
+            raise ParameterError(
+                f'{folder} must be made with one set of options: {name} was '
+                f'{before.get(name)}, got {value}; choose another folder, or delete that one')

@@ -59,6 +59,43 @@ def test_recordings_become_a_checkpoint_and_the_run_goes_on(bags, tmp_path, caps
         'mine'}
 
 
+def test_a_folder_of_a_run_is_not_taken_for_another_run(bags, tmp_path, capsys):
+    out = tmp_path / 'run'
+    command = ['finetune', str(bags), '--out', str(out), '--batch-size', '4', '--size',
+               'primary=16x16', '--steps', '1', '--set', 'model.head=l1', 'augment=false',
+               *(f'scratch.{item}' for item in SMALL)]
+    assert main(command) == 0
+    before = (out / 'parameters.json').read_text()
+    for options, words in (
+            (['--seed', '7'], 'seed was 42, got 7'),
+            (['--hold-out', '1'], 'hold_out was 0, got 1'),
+            (['--steps', '2'], 'steps was 1, got 2'),
+            (['--learning-rate', '1e-5'], 'optimizer.learning_rate was 0.0003, got 1e-05'),
+            (['log_every=7', 'optimizer.clip_gradient=2'], 'optimizer.clip_gradient was 1.0, got'),
+            (['--robot', 'franka'], 'robot was widowx, got franka'),
+            (['--camera', 'foo=/bar'], "camera was {}, got {'image_foo': '/bar'}")):
+        assert main([*command, *options]) == 2  # options that begin with no -- go on with --set
+        assert words in capsys.readouterr().err
+    assert main(['finetune', '/does/not/exist', *command[2:]]) == 2
+    assert "got ['/does/not/exist']" in capsys.readouterr().err
+    assert (out / 'parameters.json').read_text() == before
+
+
+def test_a_folder_of_something_else_is_left_alone(bags, tmp_path, capsys):
+    (tmp_path / 'mine').mkdir()
+    (tmp_path / 'mine/letter.txt').write_text('dear')
+    assert main(['finetune', str(bags), '--out', str(tmp_path / 'mine')]) == 2
+    assert 'must be empty or made by this command' in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / 'mine').iterdir()] == ['letter.txt']
+
+
+def test_a_run_that_failed_for_an_option_can_be_corrected(bags, tmp_path, capsys):
+    out = str(tmp_path / 'run')
+    assert main(['finetune', str(bags), '--out', out, '--camera', 'primary=/nowhere']) == 2
+    assert main(['finetune', str(bags / 'none'), '--out', out]) == 2
+    assert 'none must be a rosbag2 recording' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(('options', 'message'), [
     (['--set', 'optimizer.learning_rat=1'], "did you mean 'optimizer.learning_rate'"),
     (['--mode', 'ful'], "'full'"),

@@ -1,0 +1,63 @@
+"""What a folder of `octo-ros finetune` was made with, so that no other run goes on in it."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from octo_ros.cli import output_folder
+from octo_ros.cli.data_sources import by_camera
+from octo_ros.cli.training_options import Options
+from octo_ros.params import to_flat
+
+SETTINGS = 'run.json'
+# How to look at a run and how fast it goes; the same weights come out. Not `steps`: the learning
+# rate falls along the whole run, and the checkpoint, whose steps share one config, tells them.
+_FREE = ('workers', 'log_every', 'eval_every', 'save_every', 'eval_samples', 'eval_steps')
+
+
+def settle(args: argparse.Namespace, options: Options) -> None:
+    """Prepares the folder of the run; with several processes the first one writes.
+
+    What only the training uses may change until it has begun, since making episodes takes long.
+
+    Raises:
+        ParameterError: the folder is of a run with other options, or of no run.
+    """
+    from octo_ros.train.devices import first_before_others
+    from octo_ros.train.devices import is_first
+    from octo_ros.train.loop import STATE_FOLDER
+
+    episodes, training = _of_episodes(args, options), _of_training(args, options)
+    begun = (args.out / STATE_FOLDER).is_dir()
+    free = () if begun else tuple(training)
+    with first_before_others('settings'):
+        if is_first():
+            output_folder.prepare(args.out, SETTINGS, {**episodes, **training}, free=free)
+        else:
+            output_folder.check(args.out, SETTINGS, {**episodes, **training})
+
+
+def _of_episodes(args: argparse.Namespace, options: Options) -> dict[str, Any]:
+    return {
+        'source': [_place(source) for source in args.source], 'robot': args.robot,
+        'camera': by_camera('--camera', args.camera), 'state': args.state,
+        'action_topic': args.action_topic, 'instruction_topic': args.instruction_topic,
+        'faults': args.faults, 'keep_failures': args.keep_failures, 'split': args.split,
+        'actions': args.actions, 'checkpoint': options.checkpoint and _place(options.checkpoint),
+        'size': {key: list(size) for key, size in options.sizes.items()}}
+
+
+def _of_training(args: argparse.Namespace, options: Options) -> dict[str, Any]:
+    groups: Mapping[str, Any] = {
+        '': options.train, 'model.': options.model, 'scratch.': options.scratch}
+    values = {prefix + name: value for prefix, group in groups.items()
+              for name, value in to_flat(group).items()}
+    return {'hold_out': options.hold_out, 'dataset': args.dataset, 'vocabulary': args.vocabulary,
+            **{name: value for name, value in values.items() if name not in _FREE}}
+
+
+def _place(source: str | Path) -> str:
+    """Returns a path that means the same from every folder; names on the hub as they are."""
+    text = str(source)
+    return text if text.startswith('hf:/') else str(Path(text).expanduser().resolve())
