@@ -106,9 +106,9 @@ setup(
     entry_points={
         'console_scripts': [
             'octo-ros = octo_ros.cli.main:main',
-            'octo_controller = octo_ros.nodes.controller_node:main',
-            'image_player = octo_ros.nodes.image_player:main',
-            'octo_sim = octo_ros.nodes.sim_node:main',
+            'octo_controller = octo_ros.nodes.entry:controller',
+            'image_player = octo_ros.nodes.entry:player',
+            'octo_sim = octo_ros.nodes.entry:simulator',
         ],
     },
 )

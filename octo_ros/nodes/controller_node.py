@@ -4,6 +4,10 @@ A thin shell. What happens when is decided in `policy.control_loop`; messages ar
 `messages`; this file says which transition builds and ends what.
 """
 
+if __name__ == '__main__':  # before anything that takes long to import
+    from octo_ros.nodes import entry
+    entry.end_on_interrupt()
+
 import gc
 import sys
 import threading

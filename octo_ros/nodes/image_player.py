@@ -4,6 +4,10 @@ With fresh stamps it stands in for camera drivers. With `clock` it keeps the rec
 publishes /clock, for nodes that run with use_sim_time.
 """
 
+if __name__ == '__main__':  # before anything that takes long to import
+    from octo_ros.nodes import entry
+    entry.end_on_interrupt()
+
 import dataclasses
 import sys
 import threading

@@ -11,8 +11,9 @@ import runpy
 import signal
 import sys
 
+from octo_ros.nodes import entry
+
 _PR_SET_PDEATHSIG = 1  # prctl(2)
-_INTERRUPTED = 130
 
 
 def follow(parent: int) -> None:
@@ -21,12 +22,12 @@ def follow(parent: int) -> None:
     Until the module has a handler of its own, the signal ends the process without a word: as an
     exception it could come up anywhere in what is being imported.
     """
-    signal.signal(signal.SIGINT, lambda _number, _frame: os._exit(_INTERRUPTED))
+    entry.end_on_interrupt()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))  # processes.start held it back
     if sys.platform == 'linux':
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGINT))
     if os.getppid() != parent:
-        os._exit(_INTERRUPTED)
+        os._exit(entry.INTERRUPTED)
 
 
 def main() -> None:

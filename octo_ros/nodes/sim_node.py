@@ -3,6 +3,10 @@
 The main thread owns the simulator, as OpenGL wants it; callbacks leave commands and calls for it.
 """
 
+if __name__ == '__main__':  # before anything that takes long to import
+    from octo_ros.nodes import entry
+    entry.end_on_interrupt()
+
 import concurrent.futures
 import queue
 import sys

@@ -26,11 +26,12 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
         link.symlink_to(file)
     programs = prefix / 'lib' / 'octo_ros'
     programs.mkdir(parents=True)
-    for name, module in (('octo_controller', 'controller_node'), ('image_player', 'image_player'),
-                         ('octo_sim', 'sim_node')):
+    for name, function in (('octo_controller', 'controller'), ('image_player', 'player'),
+                           ('octo_sim', 'simulator')):
         program = programs / name
         program.write_text(f'#!{sys.executable}\nimport sys\n'
-                           f'from octo_ros.nodes.{module} import main\nsys.exit(main())\n')
+                           f'from octo_ros.nodes.entry import {function}\n'
+                           f'sys.exit({function}())\n')
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
     return prefix
 
