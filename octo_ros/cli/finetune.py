@@ -38,8 +38,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     hosts = parser.add_argument_group(
         'several hosts', 'Start the same command on each; --out must be one folder for all.')
     hosts.add_argument('--coordinator', metavar='HOST:PORT', help='address of process 0')
-    hosts.add_argument('--processes', type=int, default=1)
-    hosts.add_argument('--process', type=int, default=0, help='number of this process')
+    hosts.add_argument('--processes', type=int, metavar='N', help='how many, one on each host')
+    hosts.add_argument('--process', type=int, metavar='I', help='number of this one, from 0')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     options = training_options.read(args)
     closed_loop_test.check_options(args, options.train)
-    if args.coordinator:
+    if _has_hosts(args):
         from octo_ros.train.devices import connect
         connect(args.coordinator, args.processes, args.process)
     set_up()
@@ -68,6 +68,22 @@ def run(args: argparse.Namespace) -> int:
             '': options.train, 'model.': options.model, 'scratch.': options.scratch})
         _train(args, options, plan)
     return 0
+
+
+def _has_hosts(args: argparse.Namespace) -> bool:
+    """Whether there are several hosts; raises ParameterError for half an answer."""
+    given = {'--coordinator': args.coordinator, '--processes': args.processes,
+             '--process': args.process}
+    lacking = [name for name, value in given.items() if value is None]
+    if len(lacking) == len(given):
+        return False
+    if lacking:
+        raise ParameterError(f"{', '.join(given)} must be given together, got none for "
+                             f"{', '.join(lacking)}")
+    if not 0 <= args.process < args.processes:
+        raise ParameterError(f'--process must be from 0 to --processes - 1, got {args.process} '
+                             f'of {args.processes}')
+    return True
 
 
 @contextlib.contextmanager

@@ -99,7 +99,11 @@ def test_a_run_that_failed_for_an_option_can_be_corrected(bags, tmp_path, capsys
 @pytest.mark.parametrize(('options', 'message'), [
     (['--set', 'optimizer.learning_rat=1'], "did you mean 'optimizer.learning_rate'"),
     (['--mode', 'ful'], "'full'"),
-    (['--steps', '0'], "'steps' must be >= 1")])
+    (['--steps', '0'], "'steps' must be >= 1"),
+    (['--processes', '2', '--process', '1'], 'must be given together, got none for --coordinator'),
+    (['--coordinator', 'here:1', '--processes', '2'], 'got none for --process'),
+    (['--coordinator', 'here:1', '--processes', '2', '--process', '2'], 'got 2 of 2'),
+    (['--coordinator', 'here:1', '--processes', '2', '--process', '-1'], 'got -1 of 2')])
 def test_wrong_parameters_are_one_line(tmp_path, capsys, options, message):
     assert main(['finetune', str(tmp_path), '--out', str(tmp_path / 'run'), *options]) == 2
     assert message in capsys.readouterr().err
