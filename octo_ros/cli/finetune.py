@@ -152,9 +152,9 @@ def _prepare(args: argparse.Namespace, options: Options) -> tuple['OctoModel', '
         sizes = {key: value.shape[2:4] for key, value in model.example_batch['observation'].items()
                  if key.startswith('image_')}
         with first_before_others('episodes'):
-            return model, _episodes(args, sizes)
+            return model, _episodes(args, sizes, options.hold_out)
     with first_before_others('episodes'):
-        episodes = _episodes(args, options.sizes)
+        episodes = _episodes(args, options.sizes, options.hold_out)
     texts = [text for entry in episodes.entries for text in entry['instructions']]
     with first_before_others('vocabulary'):
         model = scratch_model(
@@ -163,7 +163,18 @@ def _prepare(args: argparse.Namespace, options: Options) -> tuple['OctoModel', '
     return model, episodes
 
 
-def _episodes(args: argparse.Namespace, sizes: Mapping[str, tuple[int, int]]) -> 'EpisodeSet':
+def _episodes(args: argparse.Namespace, sizes: Mapping[str, tuple[int, int]], hold_out: int
+              ) -> 'EpisodeSet':
+    """Returns the episodes. Raises ParameterError unless one is left to train with."""
+    episodes = _open_episodes(args, sizes)
+    if hold_out >= len(episodes):
+        raise ParameterError(f'--hold-out must be less than the {len(episodes)} episodes of '
+                             f'{episodes.path}, got {hold_out}')
+    return episodes
+
+
+def _open_episodes(args: argparse.Namespace, sizes: Mapping[str, tuple[int, int]]
+                   ) -> 'EpisodeSet':
     """Opens an episode set, or makes one of recordings; it is kept for when the run goes on."""
     from octo_ros.data.store import INDEX
     from octo_ros.data.store import EpisodeSet

@@ -4,10 +4,12 @@ import argparse
 import dataclasses
 from collections.abc import Mapping
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
 from octo_ros.cli import data
+from octo_ros.errors import ParameterError
 from octo_ros.params import from_flat
 from octo_ros.params import leaves
 
@@ -70,7 +72,8 @@ def read(args: argparse.Namespace) -> Options:
     """Returns what the options say, over what the preset says, over the defaults.
 
     Raises:
-        ParameterError: a name is unknown or a value breaks its rule.
+        ParameterError: a name is unknown, a value breaks its rule, or proprio is wanted and
+            nothing says which topic of the recordings it is.
     """
     from octo_ros.train.adapt import ModelParams
     from octo_ros.train.params import TrainParams
@@ -82,13 +85,18 @@ def read(args: argparse.Namespace) -> Options:
     values = preset.values() | _given(args)
     checkpoint = preset.checkpoint if args.checkpoint is None else args.checkpoint
     sizes = {data.full_key(camera): size for camera, size in preset.sizes.items()}
-    return Options(
+    options = Options(
         train=_group(TrainParams, values, ''),
         model=_group(ModelParams, values, 'model.'),
         scratch=_group(ScratchParams, values, 'scratch.'),
         checkpoint='' if checkpoint == SCRATCH else checkpoint,
         sizes={**_USUAL_SIZES, **sizes, **data.sizes(args.size)},
         hold_out=preset.hold_out if args.hold_out is None else args.hold_out)
+    if options.hold_out < 0:
+        raise ParameterError(f'--hold-out must be at least 0, got {options.hold_out}')
+    if options.model.proprio and not args.state:
+        _check_no_recordings(args.source)
+    return options
 
 
 def list_parameters() -> None:
@@ -120,6 +128,19 @@ class _Preset(argparse.Action):
             print(describe_presets(), end='')
             parser.exit()
         setattr(namespace, self.dest, values)
+
+
+def _check_no_recordings(sources: Sequence[Path]) -> None:
+    """Raises ParameterError for a recording: unlike a data set, it names no usual state."""
+    from octo_ros.cli.data_sources import find_recordings
+    from octo_ros.data.datasets import is_dataset
+    from octo_ros.data.store import INDEX
+
+    there = [source for source in sources if source.exists() and not (source / INDEX).is_file()]
+    recordings = [path for path in find_recordings(there) if not is_dataset(path)]
+    if recordings:
+        raise ParameterError("'model.proprio' must go with --state, the topic of the proprio, for "
+                             f'recordings, got none for {recordings[0]}')
 
 
 def _given(args: argparse.Namespace) -> dict[str, Any]:

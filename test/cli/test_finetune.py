@@ -100,6 +100,7 @@ def test_a_run_that_failed_for_an_option_can_be_corrected(bags, tmp_path, capsys
     (['--set', 'optimizer.learning_rat=1'], "did you mean 'optimizer.learning_rate'"),
     (['--mode', 'ful'], "'full'"),
     (['--steps', '0'], "'steps' must be >= 1"),
+    (['--hold-out', '-1'], '--hold-out must be at least 0, got -1'),
     (['--processes', '2', '--process', '1'], 'must be given together, got none for --coordinator'),
     (['--coordinator', 'here:1', '--processes', '2'], 'got none for --process'),
     (['--coordinator', 'here:1', '--processes', '2', '--process', '2'], 'got 2 of 2'),
@@ -107,6 +108,21 @@ def test_a_run_that_failed_for_an_option_can_be_corrected(bags, tmp_path, capsys
 def test_wrong_parameters_are_one_line(tmp_path, capsys, options, message):
     assert main(['finetune', str(tmp_path), '--out', str(tmp_path / 'run'), *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_recordings_must_say_which_topic_is_the_proprio(bags, tmp_path, capsys):
+    assert main(['finetune', str(bags), '--out', str(tmp_path / 'run'), '--proprio']) == 2
+    assert "'model.proprio' must go with --state" in capsys.readouterr().err
+    assert not (tmp_path / 'run').exists()
+
+
+def test_one_episode_must_be_left_to_train_with(bags, tmp_path, capsys):
+    command = ['finetune', str(bags), '--out', str(tmp_path / 'run'), '--size', 'primary=16x16']
+    for count in ('3', '4'):  # the episodes that were made do not fix what is held out
+        assert main([*command, '--hold-out', count]) == 2
+        assert f'less than the 3 episodes of {tmp_path}/run/episodes, got {count}' in (
+            capsys.readouterr().err)
+    assert not (tmp_path / 'run/vocabulary').exists()
 
 
 def test_all_parameters_can_be_listed(tmp_path, capsys):
