@@ -130,6 +130,8 @@ class _Sampler:
         self._start_ns = int(actions.stamps[0])
         self._check_rate(actions)
         step_ns = round(self._params.step_s * _NS)
+        for topic in dict.fromkeys(self._topics.streams.values()):
+            self._align(streams[topic], actions, step_ns)
         span = int(actions.stamps[-1]) - self._start_ns
         times = self._start_ns + step_ns * np.arange(round(span / step_ns) + 1)
         values, good = self._actions(actions, times, step_ns)
@@ -156,6 +158,16 @@ class _Sampler:
                            'recording; the clocks of the machines differ')
         return streams
 
+    def _align(self, stream: _Stream, actions: _Stream, step_ns: int) -> None:
+        """Moves stamps that belong to another step than their time of recording says."""
+        late_ns = stream.offset_ns - actions.offset_ns
+        if stream is not actions and stream.messages and abs(late_ns) > step_ns / 2:
+            side = 'before' if late_ns > 0 else 'after'
+            self._note('stamps', stream.topic, None,
+                       f'header stamps lie {abs(late_ns) / _NS:.2f} s {side} the time of '
+                       "recording, measured by the action's: taken by the time of recording")
+            stream.stamps = stream.stamps + late_ns
+
     def _check_rate(self, actions: _Stream) -> None:
         if len(actions.stamps) < 2:
             return
@@ -173,10 +185,20 @@ class _Sampler:
         nearer = np.abs(stream.stamps[right] - times) < np.abs(stream.stamps[left] - times)
         index = np.where(nearer, right, left)
         far = np.abs(stream.stamps[index] - times) > step_ns / 2
-        values = np.array([decode_action(stream.messages[i], self._names) for i in index])
+        values = np.full((len(times), len(self._names)), np.nan)
+        unread = np.zeros(len(times), bool)
+        for place, number in enumerate(index):
+            try:
+                values[place] = decode_action(stream.messages[number], self._names)
+            except BagError as error:
+                unread[place] = True
+                if unread.all():  # not a single one fits what was asked for
+                    raise
+                self._note('action', stream.topic, self._time(times[place]), str(error))
         bad = ~np.isfinite(values).all(axis=1)
         self._note_steps('gap', stream.topic, times, far, 'no action within half a step')
-        self._note_steps('nan', stream.topic, times, bad & ~far, 'the action is not finite')
+        self._note_steps('nan', stream.topic, times, bad & ~far & ~unread,
+                         'the action is not finite')
         return values, ~(far | bad)
 
     def _episode(self, streams: Mapping[str, _Stream], times: Int[np.ndarray, 't'],
@@ -192,6 +214,9 @@ class _Sampler:
                              f'nothing newer than {self._params.max_age_s} s')
             if key == _PROPRIO:
                 proprio = self._vectors(stream, index, times)
+                if proprio is None:
+                    self._note('missing', topic, None, 'no finite state')
+                    return None
             elif key.startswith('image_'):
                 images[key], present[key] = self._frames(stream, index, times, key)
         facts = _facts(streams[FACTS_TOPIC])
@@ -227,7 +252,7 @@ class _Sampler:
         return np.stack([decoded.get(int(number), empty) for number in index]), there
 
     def _vectors(self, stream: _Stream, index: Int[np.ndarray, 't'], times: Int[np.ndarray, 't']
-                 ) -> Float[np.ndarray, 't p']:
+                 ) -> Float[np.ndarray, 't p'] | None:
         rows: list[np.ndarray | None] = []
         for place, number in enumerate(index):
             try:
@@ -237,8 +262,7 @@ class _Sampler:
                 rows.append(None)
         good = [place for place, row in enumerate(rows) if row is not None]
         if not good:
-            raise BagError(f"recording {self._path}: '{stream.topic}' must hold finite states, "
-                           'got none')
+            return None
         last = np.searchsorted(good, np.arange(len(rows)), side='right') - 1
         return np.stack([rows[good[max(place, 0)]] for place in last])
 

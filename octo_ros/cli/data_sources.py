@@ -13,8 +13,12 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from octo_ros.errors import BagError
+from octo_ros.errors import DataError
+from octo_ros.errors import ObservationError
+from octo_ros.errors import OctoError
 from octo_ros.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
     from octo_ros.policy.profile import RobotProfile
 
 Found = tuple[str, 'Demonstration']
+_T = TypeVar('_T')
+_LOOKED_AT = 64  # recordings that are opened to learn which cameras there are
 _LOOK = (32, 32)  # checking needs to decode frames, not to keep them
 
 
@@ -169,14 +175,40 @@ def _open_bags(paths: Sequence[Path], args: argparse.Namespace, profile: 'RobotP
     if args.actions != 'recorded' or args.split:
         raise ParameterError('--actions and --split must go with LeRobot or RLDS data sets, got '
                              f'the recording {paths[0]}')
-    read = functools.partial(_read_bag, args=args, profile=profile, wanted=wanted)
+    cameras = _cameras(args) or _cameras_of(paths)
+    read = functools.partial(_read_bag, args=args, profile=profile, wanted=wanted,
+                             cameras=cameras)
     processes = min(args.readers, len(paths))
-    return (map(read, paths) if processes == 1 else _in_processes(read, paths, processes),
-            len(paths))
+    results = map(read, paths) if processes == 1 else _in_processes(read, paths, processes)
+    return _with_faults(results), len(paths)
 
 
-def _in_processes(read: Callable[[Path], Found], paths: Sequence[Path], processes: int
-                  ) -> Iterator[Found]:
+def _with_faults(results: Iterable[tuple[str, 'Demonstration | OctoError']]) -> Iterator[Found]:
+    """Makes findings of recordings that cannot be read, if others can: else it was the options."""
+    from octo_ros.data.findings import Demonstration
+    from octo_ros.data.findings import Finding
+
+    def told(path: str, error: OctoError) -> Found:
+        return path, Demonstration(None, (Finding(path, 'unusable', '', None, str(error)),))
+
+    waiting: list[tuple[str, OctoError]] = []
+    fits = False
+    for path, item in results:
+        if not isinstance(item, OctoError):
+            fits = True
+            yield from itertools.starmap(told, waiting)
+            waiting = []
+            yield path, item
+        elif fits:
+            yield told(path, item)
+        else:
+            waiting.append((path, item))
+    if waiting:
+        raise waiting[0][1]
+
+
+def _in_processes(read: Callable[[Path], _T], paths: Sequence[Path], processes: int
+                  ) -> Iterator[_T]:
     # A forked child would share the locks of whatever threads this process has.
     with multiprocessing.get_context('spawn').Pool(
             processes, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
@@ -184,24 +216,42 @@ def _in_processes(read: Callable[[Path], Found], paths: Sequence[Path], processe
 
 
 def _read_bag(path: Path, args: argparse.Namespace, profile: 'RobotProfile',
-              wanted: Mapping[str, tuple[int, int]]) -> Found:
+              wanted: Mapping[str, tuple[int, int]], cameras: Mapping[str, str]
+              ) -> tuple[str, 'Demonstration | OctoError']:
     from octo_ros.bags.demonstrations import SamplingParams
     from octo_ros.bags.demonstrations import read_demonstration
 
     params = SamplingParams(step_s=profile.step_s, max_age_s=1.5 * profile.step_s)
-    return str(path), read_demonstration(
-        path, _topics(path, args), profile.action.names, params, wanted)
+    try:
+        return str(path), read_demonstration(
+            path, _topics(path, args, cameras), profile.action.names, params, wanted)
+    except (BagError, DataError, ObservationError) as error:
+        return str(path), error
 
 
-def _topics(path: Path, args: argparse.Namespace) -> 'TopicMap':
-    from octo_ros.bags.episodes import map_topics
+def _cameras_of(paths: Sequence[Path]) -> dict[str, str]:
+    """Returns the cameras that any of these recordings has, of some of them if they are many."""
     from octo_ros.bags.reader import IMAGE_TYPES
     from octo_ros.bags.reader import BagReader
 
-    cameras = _cameras(args)
+    topics: dict[str, None] = {}
+    errors = []
+    for path in paths[::-(-len(paths) // _LOOKED_AT)]:
+        try:
+            with BagReader(path) as bag:
+                topics |= dict.fromkeys(bag.topics_of(IMAGE_TYPES))
+        except BagError as error:
+            errors.append(error)
+    if errors and not topics:
+        raise errors[0]
+    return _guess(list(topics))
+
+
+def _topics(path: Path, args: argparse.Namespace, cameras: Mapping[str, str]) -> 'TopicMap':
+    from octo_ros.bags.episodes import map_topics
+    from octo_ros.bags.reader import BagReader
+
     with BagReader(path) as bag:
-        if not cameras:
-            cameras = _guess(bag.topics_of(IMAGE_TYPES))
         others = {'proprio': args.state} if args.state else {}
         return map_topics(bag, tuple(cameras), cameras=cameras, others=others,
                           instruction=args.instruction_topic, action=args.action_topic)

@@ -114,3 +114,35 @@ def test_real_recordings_are_sound(shared):
         assert not found.findings
         assert len(found.episode) >= 9
         assert found.episode.images['image_primary'].shape[1:] == (64, 64, 3)
+
+
+def write_shifted(path, shift_s):
+    """A recording whose camera's header stamps differ from the time of recording."""
+    bag = recording.EpisodeBag(path)
+    start_ns, episode = 1_700_000_000_000_000_000, recorded(12)
+    for step in range(12):
+        stamp_ns = start_ns + step * STEP_NS
+        frame = recording.ImageFormat('png').encode(episode.images['primary'][step])
+        header = bag._header(stamp_ns + round(shift_s * 1e9), 'camera')
+        bag.add(CAMERA, recording._IMAGE, stamp_ns, bag.types.types[recording._IMAGE](
+            header, 'rgb8; png compressed bgr8', frame))
+        bag.add_joints('/state', stamp_ns, recording.NAMES, episode.state[step])
+        bag.add_joints('/expert_action', stamp_ns, recording.NAMES, episode.actions[step])
+    bag.add_text('/instruction', start_ns, 'go')
+    bag.finish()
+    return read_demonstration(path, TOPICS, recording.NAMES, SamplingParams())
+
+
+@pytest.mark.parametrize('shift_s', [-0.9, -0.2, 0.2, 0.9])
+def test_a_camera_of_another_clock_is_told_and_taken_by_the_time_of_recording(tmp_path, shift_s):
+    found = write_shifted(tmp_path / 'bag', shift_s)
+    [finding] = found.findings
+    assert (finding.kind, finding.topic) == ('stamps', CAMERA)
+    assert f'{abs(shift_s):.2f} s' in finding.text
+    np.testing.assert_array_equal(
+        found.episode.images['image_primary'][:, 0, 0, 0], 20 * np.arange(12))
+
+
+@pytest.mark.parametrize('shift_s', [-0.08, 0.0])
+def test_a_camera_that_takes_its_time_is_sound(tmp_path, shift_s):
+    assert not write_shifted(tmp_path / 'bag', shift_s).findings

@@ -1,5 +1,7 @@
 """`octo-ros data` on recordings made here."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -58,6 +60,45 @@ def test_build_skips_or_mends_as_told(bags, tmp_path, faults, lengths):
     assert found.lengths.tolist() == lengths
     assert found.image_sizes == {'image_primary': (16, 16)}
     assert found.proprio.shape == (sum(lengths), 7)
+
+
+def spoil(path, fault):
+    """Replaces a recording by one that cannot be used."""
+    if fault == 'empty file':
+        next(path.glob('*.mcap')).write_bytes(b'')
+        return
+    shutil.rmtree(path)
+    bag = recording.EpisodeBag(path)
+    for step in range(6):
+        stamp_ns = step * STEP_NS + 1
+        if fault != 'no camera':
+            bag.add_image('primary', stamp_ns, np.zeros((32, 48, 3), np.uint8),
+                          recording.ImageFormat())
+        state = np.full(7, np.nan) if fault == 'no state' else np.zeros(7)
+        bag.add_joints('/state', stamp_ns, recording.NAMES, state)
+        short = 6 if fault == 'short action' and step == 4 else 7
+        if fault != 'no action':
+            bag.add_joints('/expert_action', stamp_ns, recording.NAMES[:short], np.zeros(short))
+    bag.add_text('/instruction', 1, 'lift the block')
+    bag.finish()
+
+
+@pytest.mark.parametrize('faults', ['skip', 'mend'])
+@pytest.mark.parametrize('fault', [
+    'empty file', 'no camera', 'no state', 'no action', 'short action'])
+def test_one_bad_recording_does_not_spoil_the_others(tmp_path, capsys, caplog, fault, faults):
+    for name in 'abc':
+        write_bag(tmp_path / f'bags/{name}', np.zeros((6, 7)))
+    spoil(tmp_path / 'bags/b', fault)
+    source = [str(tmp_path / 'bags'), '--state', '/state']
+    assert main(['data', 'check', *source]) == 1
+    assert '3 recordings: 2 sound' in capsys.readouterr().out
+    assert main(['data', 'build', *source, '--faults', faults,
+                 '--out', str(tmp_path / 'set')]) == 0
+    mended = [4] if (fault, faults) == ('short action', 'mend') else []
+    assert EpisodeSet(tmp_path / 'set').lengths.tolist() == [6, *mended, 6]
+    assert main(['data', 'build', *source, '--faults', 'stop', '--out', str(tmp_path / 'x')]) == 2
+    assert 'bags/b has faults' in capsys.readouterr().err
 
 
 def test_several_readers_make_the_same_set(bags, tmp_path, capsys):
