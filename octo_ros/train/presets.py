@@ -86,7 +86,8 @@ class Tabletop(Preset):
 
     Images of 64 x 64 pixels, one token for each camera, one step of history and no augmentation
     keep it within reach of two processor cores; the scenes themselves vary enough. The recordings
-    are those of `octo-ros record demos --episodes 5000 --processes 2`.
+    are those of `octo-ros record demos --episodes 5000 --processes 2`. The weights that ship are
+    older than the detours in these and than the initial weights of a fresh language model.
 
     Command: octo-ros finetune demos --robot viperx_sim --state /state --preset tabletop
         --out trained
