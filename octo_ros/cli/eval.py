@@ -15,6 +15,7 @@ from typing import Protocol
 
 from octo_ros.cli import output_folder
 from octo_ros.cli.record import named_tasks
+from octo_ros.cli.weights import weights_of
 from octo_ros.errors import OctoError
 from octo_ros.errors import ParameterError
 from octo_ros.errors import TaskError
@@ -92,9 +93,12 @@ def run(args: argparse.Namespace) -> int:
         raise ParameterError('--real-time must be used without --fast, got both')
     trials = make_trials(args.conditions, named_tasks(args.tasks),
                          range(args.seed, args.seed + args.episodes))
+    weights = weights_of(_checkpoint(args))
+    args.checkpoint_step = weights.get('step', -1)  # also when training adds one meanwhile
     output_folder.prepare(args.out, SETTINGS, {
-        'checkpoint': _checkpoint(args), 'robot': args.robot, 'max_steps': args.max_steps,
-        'policy_seed': args.policy_seed, 'execute_steps': args.execute_steps,
+        'checkpoint': _checkpoint(args), 'weights': weights, 'robot': args.robot,
+        'max_steps': args.max_steps, 'policy_seed': args.policy_seed,
+        'execute_steps': args.execute_steps,
         'mode': 'fast' if args.fast else 'real time' if args.real_time else 'lockstep'})
     table = OutcomeFile(args.out / 'outcomes.csv')
     known = {outcome.trial.key for outcome in table.read()}
@@ -194,7 +198,8 @@ def _fast_session(args: argparse.Namespace, _index: int, watch: Callable[[Any], 
 
     profile = load_profile(args.robot)
     policy = OctoPolicy.load(PolicyParams(
-        checkpoint=_checkpoint(args), seed=args.policy_seed,
+        checkpoint=_checkpoint(args), checkpoint_step=args.checkpoint_step,
+        seed=args.policy_seed,
         statistics_key=profile.statistics_key, normalization_type=profile.normalization_type))
     return PolicySession(
         policy, profile, max_steps=args.max_steps, seed=args.policy_seed,
@@ -215,7 +220,8 @@ def _ros_session(args: argparse.Namespace, index: int, watch: Callable[[Any], An
         LoopOptions(
             checkpoint=_checkpoint(args), folder=args.out / 'log', robot=args.robot,
             real_time=args.real_time, max_steps=args.max_steps, seed=args.policy_seed + index,
-            parameters={'loop.execute_steps': args.execute_steps}),
+            parameters={'loop.execute_steps': args.execute_steps,
+                        'policy.checkpoint_step': args.checkpoint_step}),
         name=f'_{index}', watch=watch, stopping=stopping)
 
 
@@ -252,7 +258,10 @@ class Gallery:
                 kept.append((outcome, [_decoded(frame) for frame in frames]))
 
     def write(self) -> None:
-        """Writes successes.gif and failures.gif, each trial beside the others."""
+        """Writes successes.gif and failures.gif, each trial beside the others.
+
+        Those of an earlier part stay: the next ones are successes_2.gif and so on.
+        """
         from octo_ros.sim.arm import STEP_S
         from octo_ros.sim.video import captioned
         from octo_ros.sim.video import side_by_side
@@ -263,7 +272,14 @@ class Gallery:
                      for key, kept in self._kept.items() if key[2] is success
                      for outcome, frames in kept]
             if shown:
-                write_video(self._folder / f'{name}.gif', side_by_side(shown, 4), step_s=STEP_S)
+                write_video(self._unused(name), side_by_side(shown, 4), step_s=STEP_S)
+
+    def _unused(self, name: str) -> Path:
+        file, number = self._folder / f'{name}.gif', 1
+        while file.exists():
+            number += 1
+            file = self._folder / f'{name}_{number}.gif'
+        return file
 
 
 def caption(outcome: 'Outcome') -> str:

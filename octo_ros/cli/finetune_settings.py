@@ -8,6 +8,7 @@ from typing import Any
 from octo_ros.cli import output_folder
 from octo_ros.cli.data_sources import by_camera
 from octo_ros.cli.training_options import Options
+from octo_ros.cli.weights import weights_of
 from octo_ros.params import to_flat
 
 SETTINGS = 'run.json'
@@ -45,6 +46,7 @@ def _of_episodes(args: argparse.Namespace, options: Options) -> dict[str, Any]:
         'action_topic': args.action_topic, 'instruction_topic': args.instruction_topic,
         'faults': args.faults, 'keep_failures': args.keep_failures, 'split': args.split,
         'actions': args.actions, 'checkpoint': options.checkpoint and _place(options.checkpoint),
+        'weights': weights_of(options.checkpoint) if options.checkpoint else {},
         'size': {key: list(size) for key, size in options.sizes.items()}}
 
 

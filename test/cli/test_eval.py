@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 import cv2
 import pytest
 
+from octo_ros.assets import shipped_checkpoint
+from octo_ros.assets import shipped_policy
 from octo_ros.cli.main import main
 from octo_ros.sim import gl
 from test.processes import alive
@@ -65,6 +68,7 @@ def test_the_video_shows_the_trials(fast):
 
 def test_it_goes_on_where_it_was_stopped(fast, capsys):
     before = rows(fast)
+    video = (fast / 'videos/failures.gif').read_bytes()
     options = ['--out', str(fast), '--fast', *SHORT, '--conditions', 'goal', 'black']
     assert main(['eval', *options]) == 0
     output = capsys.readouterr().out
@@ -72,6 +76,25 @@ def test_it_goes_on_where_it_was_stopped(fast, capsys):
     assert 'language' not in output
     assert rows(fast)[:len(before)] == before
     assert len(rows(fast)) == len(before) + 2
+    assert (fast / 'videos/failures.gif').read_bytes() == video
+    assert (fast / 'videos/failures_2.gif').is_file()
+
+
+@pytest.mark.parametrize('step', ['12000', '12001'])
+def test_figures_of_other_weights_in_the_same_folder_are_not_reported(tmp_path, capsys, step):
+    policy = tmp_path / 'policy'
+    shutil.copytree(shipped_policy(), policy)
+    command = ['eval', '--fast', '--checkpoint', str(policy), '--out', str(tmp_path / 'out'),
+               '--episodes', '1', '--max-steps', '1', '--tasks', 'reach', '--conditions', 'black']
+    assert main(command) == 0
+    if step != '12000':  # training went on
+        shutil.copytree(policy / '12000', policy / step)
+    else:
+        shutil.copytree(shipped_checkpoint() / '0', policy / step, dirs_exist_ok=True)
+    capsys.readouterr()
+    assert main(command) == 2
+    assert "weights was {'step': 12000, 'digest': " in (errors := capsys.readouterr().err)
+    assert f"got {{'step': {step}, " in errors
 
 
 @pytest.mark.parametrize(('options', 'words'), [
