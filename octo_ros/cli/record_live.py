@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,9 +72,8 @@ def run(args: argparse.Namespace) -> int:
                         tuple(args.topic))
     with LiveRecorder(topics, profile) as recorder:
         if args.duration:
-            _start(recorder, args)
-            time.sleep(args.duration)
-            _report(recorder.stop(True), args.out)
+            print(f'Recording {_start(recorder, args)} for {args.duration:g} s.', flush=True)
+            _finish(recorder, args, lambda: _wait(args.duration))
             return 0
         return _by_keyboard(recorder, args)
 
@@ -83,19 +83,43 @@ def _by_keyboard(recorder: 'LiveRecorder', args: argparse.Namespace) -> int:
     for line in sys.stdin:
         if line.strip() == 'q':
             break
-        name = _start(recorder, args)
-        print(f'Recording {name}.\n{_MENU}', flush=True)
-        answer = sys.stdin.readline()
-        while answer and answer.strip() not in _ANSWERS:
-            print(_MENU, flush=True)
-            answer = sys.stdin.readline()
+        print(f'Recording {_start(recorder, args)}.', flush=True)
         try:
-            # The input ended: nobody has said how it went.
-            _report(recorder.stop(_ANSWERS[answer.strip()] if answer else None), args.out)
+            _finish(recorder, args, _ask)
         except OctoError as error:
             print(error, file=sys.stderr)
         print('Enter: begin an episode; q: quit', flush=True)
     return 0
+
+
+def _finish(recorder: 'LiveRecorder', args: argparse.Namespace,
+            judge: Callable[[], bool | None]) -> None:
+    """Ends the episode when `judge` returns; Ctrl-C ends the command, but the episode as told."""
+    try:
+        success = judge()
+    except KeyboardInterrupt as stop:
+        # Other signals are subclasses: nobody is there to answer then.
+        if type(stop) is KeyboardInterrupt:
+            print('Interrupted. What becomes of the episode? Ctrl-C again drops it.', flush=True)
+            _report(recorder.stop(_ask()), args.out)
+        raise
+    _report(recorder.stop(success), args.out)
+
+
+def _wait(duration_s: float) -> bool:
+    time.sleep(duration_s)
+    return True
+
+
+def _ask() -> bool | None:
+    """Returns how the episode went, by the keyboard; None to drop it."""
+    while True:
+        print(_MENU, flush=True)
+        answer = sys.stdin.readline()
+        if not answer:  # the input ended: nobody has said how it went
+            return None
+        if answer.strip() in _ANSWERS:
+            return _ANSWERS[answer.strip()]
 
 
 def _start(recorder: 'LiveRecorder', args: argparse.Namespace) -> str:

@@ -1,6 +1,7 @@
 """Episodes of a robot that publishes, recorded over DDS."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -173,6 +174,36 @@ def test_the_command_records_by_keyboard(ros, robot, tmp_path):
     assert sorted(item.name for item in tmp_path.iterdir()) == ['episode_0000', 'episode_0001']
     with BagReader(tmp_path / 'episode_0001') as bag:
         assert [item.message.data for item in bag.messages(['/success'])] == [False]
+
+
+@pytest.mark.parametrize(('duration', 'answer', 'success'), [
+    ([], 's', True),
+    (['--duration', '60'], 'f', False),
+])
+def test_ctrl_c_in_an_episode_asks_what_becomes_of_it(
+        ros, robot, tmp_path, duration, answer, success):
+    command = [Path(sys.executable).parent / 'octo-ros', 'record', tmp_path, '--live', '--camera',
+               '/cam', '--action', TWIST, '--gripper', GRIPPER, '--instruction', 'go', *duration]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True) as process:
+        if not duration:
+            assert 'Enter: begin' in process.stdout.readline()
+            process.stdin.write('\n')
+            process.stdin.flush()
+        assert 'Recording' in process.stdout.readline()
+        start_ns = ros.node.get_clock().now().nanoseconds
+        ros.wait_until(
+            lambda: ros.node.get_clock().now().nanoseconds > start_ns + 5e8, 'some messages')
+        process.send_signal(signal.SIGINT)
+        while 'Interrupted' not in process.stdout.readline():
+            assert process.poll() is None
+        assert 'f: failure' in process.stdout.readline()
+        output, errors = process.communicate(answer + '\n', timeout=30)
+    assert process.returncode == 130, (output, errors)
+    assert 'Traceback' not in errors
+    assert [item.name for item in tmp_path.iterdir()] == ['episode_0000'], (output, errors)
+    with BagReader(tmp_path / 'episode_0000') as bag:
+        assert [item.message.data for item in bag.messages(['/success'])] == [success]
 
 
 @pytest.mark.parametrize(('options', 'words'), [
