@@ -34,6 +34,13 @@ DOMAINS = range(1, 100)
 PORT_OFFSET = 43000
 
 
+def twist_values(message: Any) -> list[float]:
+    """Returns the linear and the angular speeds of a TwistStamped."""
+    twist = message.twist
+    return [twist.linear.x, twist.linear.y, twist.linear.z,
+            twist.angular.x, twist.angular.y, twist.angular.z]
+
+
 def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = DEADLINE_S) -> Any:
     """Returns what `condition` gives once that is true; fails at the deadline."""
     deadline = time.monotonic() + timeout_s

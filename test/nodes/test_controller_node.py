@@ -21,6 +21,7 @@ from trajectory_msgs.msg import JointTrajectory
 from octo_ros.errors import ObservationError
 from octo_ros.errors import OctoError
 from octo_ros.policy.fakes import FakePolicy
+from test.nodes.conftest import twist_values
 
 CHUNK = '/octo_controller/action_chunk'
 TWIST = '/octo_controller/command/twist'
@@ -30,12 +31,6 @@ FAST = {'profile.step_s': 0.05, 'cameras': ['image_primary']}
 
 def seconds(stamp) -> float:
     return stamp.sec + stamp.nanosec / 1e9
-
-
-def twist_values(message) -> list[float]:
-    twist = message.twist
-    return [twist.linear.x, twist.linear.y, twist.linear.z,
-            twist.angular.x, twist.angular.y, twist.angular.z]
 
 
 def test_images_and_an_instruction_become_chunks_with_stamps_and_names(

@@ -7,16 +7,11 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from octo_ros.policy.fakes import FakePolicy
+from test.nodes.conftest import twist_values
 
 CHUNK = '/octo_controller/action_chunk'
 TWIST = '/octo_controller/command/twist'
 FAST = {'profile.step_s': 0.05, 'cameras': ['image_primary']}
-
-
-def twist_values(message) -> list[float]:
-    twist = message.twist
-    return [twist.linear.x, twist.linear.y, twist.linear.z,
-            twist.angular.x, twist.angular.y, twist.angular.z]
 
 
 def test_a_new_instruction_counts_within_one_policy_step(
