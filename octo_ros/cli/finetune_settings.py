@@ -14,7 +14,8 @@ from octo_ros.params import to_flat
 SETTINGS = 'run.json'
 # How to look at a run and how fast it goes; the same weights come out. Not `steps`: the learning
 # rate falls along the whole run, and the checkpoint, whose steps share one config, tells them.
-_FREE = ('workers', 'log_every', 'eval_every', 'save_every', 'eval_samples', 'eval_steps')
+_FREE = ('workers', 'frames_on_device', 'log_every', 'eval_every', 'save_every', 'eval_samples',
+         'eval_steps')
 
 
 def settle(args: argparse.Namespace, options: Options) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from octo_ros.cli import output_folder
 from octo_ros.cli import record_live
+from octo_ros.cli import record_set
 from octo_ros.errors import ParameterError
 from octo_ros.errors import closest
 from octo_ros.params import from_flat
@@ -30,7 +31,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         'record', help='record demonstrations, in the simulator or of a live robot',
         description='Lets a scripted expert do tasks in the simulator and writes an episode a bag '
         '(rosbag2, mcap), with the topics of a robot. Run again, it goes on where it was stopped. '
-        'With --live it records the topics of a running robot instead.')
+        'With --size it writes an episode set, ready for training, instead. With --live it records the topics of a running robot instead.')
     parser.add_argument('out', type=Path, help='folder for the bags')
     sim = parser.add_argument_group('simulator')
     sim.add_argument('--episodes', type=int, default=100, metavar='N', help='how many (100)')
@@ -43,6 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     sim.add_argument('--processes', type=int, default=1, metavar='N', help='at the same time (1)')
     sim.add_argument('--image-format', default='jpeg', metavar='FORMAT', help='jpeg or png (jpeg)')
     sim.add_argument('--jpeg-quality', type=int, default=95, metavar='1..100')
+    record_set.add_arguments(sim)
     record_live.add_arguments(parser)
 
 
@@ -51,21 +53,24 @@ def run(args: argparse.Namespace) -> int:
     if args.live:
         return record_live.run(args)
     record_live.refuse_options(args)
-    from octo_ros.bags.recording import ImageFormat
-
-    image_format = from_flat(ImageFormat, {
-        'format': args.image_format, 'jpeg_quality': args.jpeg_quality}, source='octo-ros record')
     for name in ('episodes', 'processes'):
         if getattr(args, name) < 1:
             raise ParameterError(f'--{name} must be at least 1, got {getattr(args, name)}')
     if args.seed < 0:
         raise ParameterError(f'--seed must not be negative, got {args.seed}')
     tasks = named_tasks(args.tasks)
+    if args.size:
+        jobs = _jobs(tasks, range(args.seed, args.seed + args.episodes))
+        return record_set.run(args, jobs, max_steps=MAX_STEPS)
+    from octo_ros.bags.recording import ImageFormat
+
+    image_format = from_flat(ImageFormat, {
+        'format': args.image_format, 'jpeg_quality': args.jpeg_quality}, source='octo-ros record')
     output_folder.prepare(args.out, SETTINGS, {
         'tasks': [task.name for task in tasks], 'noise': not args.no_noise,
         **dataclasses.asdict(image_format)})
     jobs = _jobs(tasks, range(args.seed, args.seed + args.episodes))
-    todo = [job for job in jobs if not (args.out / name_of(job)).exists()]
+    todo = [job for job in jobs if not (args.out / job.name).exists()]
     if len(todo) < len(jobs):
         print(f'{len(jobs) - len(todo)} of {len(jobs)} episodes are there already')
     done = _record(args, todo, image_format)
@@ -91,11 +96,6 @@ def named_tasks(names: Sequence[str]) -> list['Task']:
     return list(chosen.values())
 
 
-def name_of(job: 'Job') -> str:
-    """Returns the name of an episode's bag."""
-    return f'{job.seed:06d}_{job.task.name}'
-
-
 def write(episode: 'Episode', folder: Path, image_format: 'ImageFormat',
           noise: bool) -> tuple[int, bool]:
     """Writes an episode of the simulator; returns its steps and success."""
@@ -104,15 +104,15 @@ def write(episode: 'Episode', folder: Path, image_format: 'ImageFormat',
     from octo_ros.sim.rollout import Job
     from octo_ros.sim.viperx import JOINTS
 
-    others = [text for text in episode.task.instructions() if text != episode.instruction]
     write_episode(
-        folder / name_of(Job(episode.task, episode.seed)),
+        folder / Job(episode.task, episode.seed).name,
         RecordedEpisode(
             instruction=episode.instruction, success=episode.success,
             stamps_ns=episode.stamps_ns, images=episode.images, state=episode.proprio,
             actions=episode.actions, joints=episode.joints, joint_names=JOINTS,
-            facts={'task': episode.task.name, 'seed': episode.seed, 'paraphrases': others,
-                   'noise': noise, 'robot': 'viperx_sim'}),
+            facts={'task': episode.task.name, 'seed': episode.seed,
+                   'paraphrases': list(episode.paraphrases), 'noise': noise,
+                   'robot': 'viperx_sim'}),
         start_ns=START_NS, image_format=image_format)
     return len(episode), episode.success
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from octo_ros.array_typing import Float
 from octo_ros.array_typing import Int
+from octo_ros.array_typing import UInt8
 from octo_ros.data.instructions import InstructionTable
 from octo_ros.data.store import EpisodeSet
 from octo_ros.data.tasks import TaskParams
@@ -56,7 +57,7 @@ class BatchSource:
         self, episodes: EpisodeSet, statistics: Mapping[str, Any], spec: BatchSpec,
         tasks: TaskParams, instructions: InstructionTable, *, seed: int,
         shard: tuple[int, int] = (0, 1), subset: Int[np.ndarray, 'k'] | None = None,
-        openings: tuple[int, int] = (0, 1),
+        openings: tuple[int, int] = (0, 1), frame_rows: bool = False,
     ) -> None:
         """Prepares the gathers.
 
@@ -70,6 +71,8 @@ class BatchSource:
             shard: index of this host and number of hosts.
             subset: the episodes to take; all when None.
             openings: number of first steps of an episode, and how often an epoch visits them.
+            frame_rows: True to give, in place of an image, the row of its frame in the set as
+                int32; -1 for no frame.
 
         Raises:
             DataError: sizes do not fit, or there is nothing to take.
@@ -81,6 +84,7 @@ class BatchSource:
         self._instructions = instructions
         self._seed = seed
         self._shard = shard
+        self._frame_rows = frame_rows
         chosen = np.arange(len(episodes)) if subset is None else np.asarray(subset)
         if not len(chosen):
             raise DataError(f'{episodes.path}: at least one episode must be taken, got none')
@@ -105,6 +109,11 @@ class BatchSource:
     def examples(self) -> int:
         """Number of different examples: the steps of the chosen episodes."""
         return len(self._step)
+
+    @property
+    def frames(self) -> Mapping[str, UInt8[np.ndarray, 'n ih iw 3']]:
+        """All frames of the set, by observation key."""
+        return self._episodes.images
 
     @property
     def mean_action(self) -> Float[np.ndarray, 'ad']:
@@ -168,7 +177,7 @@ class BatchSource:
             'timestep_pad_mask': windows.timestep_pad_mask, 'task_completed': completed}
         masks: dict[str, Any] = {'timestep': windows.timestep_pad_mask}
         for key, frames in self._episodes.images.items():
-            observation[key] = frames[seen]
+            observation[key] = seen.astype(np.int32) if self._frame_rows else frames[seen]
             masks[key] = self._episodes.present[key][seen]
         if self._proprio is not None:
             observation['proprio'] = self._proprio[seen]
@@ -185,6 +194,9 @@ class BatchSource:
         masks: dict[str, Any] = {'timestep': np.ones(len(owner), bool)}
         for key, frames in self._episodes.images.items() if self._tasks.uses_goals else ():
             masks[key] = tasks.keep_goal & self._episodes.present[key][goals]
+            if self._frame_rows:
+                task[key] = np.where(masks[key], goals, -1).astype(np.int32)
+                continue
             images = np.zeros((len(goals), *frames.shape[1:]), np.uint8)
             images[masks[key]] = frames[goals[masks[key]]]
             task[key] = images

@@ -94,6 +94,11 @@ class Episode:
     def __len__(self) -> int:
         return len(self.actions)
 
+    @property
+    def paraphrases(self) -> tuple[str, ...]:
+        """The task's other wordings of training."""
+        return tuple(text for text in self.task.instructions() if text != self.instruction)
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:
@@ -101,6 +106,11 @@ class Job:
 
     task: Task
     seed: int
+
+    @property
+    def name(self) -> str:
+        """What its recording is called."""
+        return f'{self.seed:06d}_{self.task.name}'
 
 
 class SuccessTest:

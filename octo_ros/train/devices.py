@@ -90,6 +90,13 @@ def any_process(flag: bool) -> bool:
     return bool(multihost_utils.process_allgather(np.asarray(flag)).any())
 
 
+def _free_bytes(device: jax.Device) -> int | None:
+    """Returns the free memory of a device; None where nobody says, as of processors."""
+    stats = device.memory_stats() or {}
+    limit = stats.get('bytes_limit')
+    return None if limit is None else limit - stats.get('bytes_in_use', 0)
+
+
 class Devices:
     """Where arrays go.
 
@@ -112,6 +119,17 @@ class Devices:
             raise ParameterError(
                 f"'batch_size' must be a multiple of {self.count} devices times {parts} "
                 f"'optimizer.accumulate', got {batch_size}")
+
+    def check_room(self, tree: Any) -> None:
+        """Raises ParameterError when a tree is too large to be kept whole on a device."""
+        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+        for device in self.shared.mesh.local_devices:
+            free = _free_bytes(device)
+            if free is not None and needed > free:
+                raise ParameterError(
+                    f"'frames_on_device' must leave room for the model, but the frames take "
+                    f'{needed / 1e9:.1f} GB and {device} has {free / 1e9:.1f} GB free; switch it '
+                    'off, or train with fewer episodes or smaller images')
 
     def put_shared(self, tree: Any) -> Any:
         """Puts a tree whole on every device."""

@@ -103,8 +103,7 @@ def plan_finetune(base: OctoModel, episodes: EpisodeSet, model_params: ModelPara
     evaluators = _evaluators(model, sources, subsets[1], params, devices)
     setup = Setup(
         module=model.module, params=model.params, frozen_keys=frozen,
-        source=sources.make(subsets[0], devices, openings=(
-            params.opening_steps, params.opening_visits)),
+        source=sources.make(subsets[0], training=True),
         tests=_tests(evaluators) | dict(tests or {}),
         augmentation=augmentation if params.augment else {})
     return Plan(model, setup, report, evaluators)
@@ -177,12 +176,15 @@ class _Sources:
                             'none; use the modality image_conditioned, or add them')
         self._table = InstructionTable(texts, _encoder(base, config))
 
-    def make(self, subset: Int[np.ndarray, 'k'], devices: Devices | None = None,
-             openings: tuple[int, int] = (0, 1)) -> BatchSource:
-        shard = (0, 1) if devices is None else (jax.process_index(), jax.process_count())
+    def make(self, subset: Int[np.ndarray, 'k'], *, training: bool = False) -> BatchSource:
+        params = self._params
+        options: dict[str, Any] = {} if not training else {
+            'shard': (jax.process_index(), jax.process_count()),
+            'openings': (params.opening_steps, params.opening_visits),
+            'frame_rows': params.frames_on_device}
         return BatchSource(
-            self._episodes, self._statistics, self._spec, self._params.task, self._table,
-            seed=self._params.seed, shard=shard, subset=subset, openings=openings)
+            self._episodes, self._statistics, self._spec, params.task, self._table,
+            seed=params.seed, subset=subset, **options)
 
 
 def _encoder(base: OctoModel, config: Mapping[str, Any]) -> Encode:

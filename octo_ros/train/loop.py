@@ -34,6 +34,7 @@ from octo_ros.train.metrics import Metrics
 from octo_ros.train.metrics import draw_curves
 from octo_ros.train.params import TrainParams
 from octo_ros.train.saving import StateStore
+from octo_ros.train.step import Frames
 from octo_ros.train.step import TrainState
 from octo_ros.train.step import init_state
 from octo_ros.train.step import make_train_step
@@ -115,6 +116,10 @@ def train(setup: Setup, params: TrainParams, folder: Path, *, devices: Devices |
     state = jax.jit(functools.partial(init_state, params), out_shardings=devices.shared)(
         devices.put_shared(trained))
     frozen = devices.put_shared(frozen)
+    frames = None
+    if params.frames_on_device:
+        devices.check_room(setup.source.frames)
+        frames = devices.put_shared(dict(setup.source.frames))
     step_function = jax.jit(
         make_train_step(setup.module, params, setup.augmentation),
         out_shardings=(devices.shared, devices.shared), donate_argnums=0)
@@ -129,7 +134,7 @@ def train(setup: Setup, params: TrainParams, folder: Path, *, devices: Devices |
         stream = stack.enter_context(contextlib.closing(
             batches(setup.source, start=start, workers=params.workers)))
         stop = stack.enter_context(_stop_signals())
-        run = _Run(setup, params, step_function, frozen, store, log, progress)
+        run = _Run(setup, params, step_function, frozen, frames, store, log, progress)
         state = run.go(state, stream, devices, stop)
         step = int(state.step)
         if step > start:
@@ -148,12 +153,13 @@ class _Run:
     """The steps of one run, with its logging in between."""
 
     def __init__(self, setup: Setup, params: TrainParams, step_function: Callable[..., Any],
-                 frozen: Mapping[str, Any], store: StateStore, log: Metrics,
+                 frozen: Mapping[str, Any], frames: Frames | None, store: StateStore, log: Metrics,
                  progress: Progress | None) -> None:
         self._setup = setup
         self._params = params
         self._step = step_function
         self._frozen = frozen
+        self._frames = frames
         self._store = store
         self._log = log
         self._progress = progress
@@ -171,8 +177,9 @@ class _Run:
             batch = devices.put_batch(next(stream))
             self._idle_s += time.perf_counter() - waited
             if function is None:
-                function = compile_everywhere('step', self._step, state, self._frozen, batch)
-            state, metrics = function(state, self._frozen, batch)
+                function = compile_everywhere(
+                    'step', self._step, state, self._frozen, batch, self._frames)
+            state, metrics = function(state, self._frozen, batch, self._frames)
             step += 1
             self._pending.append(metrics)
             if len(self._pending) > _IN_FLIGHT:  # batches of steps not yet run take memory

@@ -56,6 +56,9 @@ class TrainParams:
         'normal', 'Normalise actions to mean 0 and deviation 1, or p01..p99 to -1..1.',
         one_of=('normal', 'bounds'))
     workers: int = param(0, 'Processes that make batches; 0: two threads.', ge=0, le=64)
+    frames_on_device: bool = param(
+        False, 'Keep all frames in the memory of each device, which takes those of a batch by '
+        'itself: for a small model, which else waits for frames.')
     log_every: int = param(100, 'Steps between two lines of metrics.', ge=1)
     eval_every: int = param(1000, 'Steps between two tests on held-out episodes.', ge=1)
     save_every: int = param(1000, 'Steps between two saved states.', ge=1)

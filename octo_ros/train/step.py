@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
+from typing import Protocol
 
 import flax.struct
 import jax
@@ -14,6 +15,7 @@ from jax.flatten_util import ravel_pytree
 from octo_ros.array_typing import Array
 from octo_ros.array_typing import Float
 from octo_ros.array_typing import Int
+from octo_ros.array_typing import UInt8
 from octo_ros.data.augment import augment_batch
 from octo_ros.model.octo import OctoModule
 from octo_ros.train import mixed
@@ -23,6 +25,7 @@ from octo_ros.train.optimizer import make_optimizer
 from octo_ros.train.params import TrainParams
 
 Batch = Mapping[str, Any]
+Frames = Mapping[str, UInt8[Array, 'n ih iw 3']]
 Metrics = dict[str, Float[Array, '']]
 
 _AUGMENT = 0
@@ -54,10 +57,26 @@ def init_state(params: TrainParams, trained: Mapping[str, Any]) -> TrainState:
     return TrainState(jnp.zeros((), jnp.int32), own, optimizer.init(own), average)
 
 
+class TrainStep(Protocol):
+    """One update of the parameters."""
+
+    def __call__(self, state: TrainState, frozen: Mapping[str, Any], batch: Batch,
+                 frames: Frames | None = None) -> tuple[TrainState, Metrics]:
+        """Returns the next state, and what was measured.
+
+        Args:
+            state: is used up.
+            frozen: the parameters that stay as they are.
+            batch: the examples.
+            frames: where given, the batch holds rows of these in place of images.
+        """
+        ...
+
+
 def make_train_step(
     module: OctoModule, params: TrainParams, augmentation: Mapping[str, Any],
-) -> Callable[[TrainState, Mapping[str, Any], Batch], tuple[TrainState, Metrics]]:
-    """Returns the step as a function of state, frozen parameters and batch.
+) -> TrainStep:
+    """Returns the step.
 
     Every random number in it follows from the seed and the number of the step.
 
@@ -76,8 +95,10 @@ def make_train_step(
             return batch_loss(module, mixed.rounded(whole) if params.bfloat16 else whole, batch,
                               key, train=True)
 
-    def train_step(state: TrainState, frozen: Mapping[str, Any], batch: Batch
-                   ) -> tuple[TrainState, Metrics]:
+    def train_step(state: TrainState, frozen: Mapping[str, Any], batch: Batch,
+                   frames: Frames | None = None) -> tuple[TrainState, Metrics]:
+        if frames:
+            batch = with_frames(batch, frames)
         key = jax.random.fold_in(jax.random.key(params.seed), state.step)
         if augmentation:
             batch = augment_batch(jax.random.fold_in(key, _AUGMENT), batch, augmentation)
@@ -96,6 +117,19 @@ def make_train_step(
         return TrainState(state.step + 1, trained, optimizer_state, average), metrics
 
     return train_step
+
+
+def with_frames(batch: Batch, frames: Frames) -> Batch:
+    """Returns the batch with images in place of rows of `frames`; zero where a row is -1."""
+    def taken(part: Mapping[str, Any]) -> dict[str, Any]:
+        images = {}
+        for key, rows in part.items():
+            if key in frames:
+                there = (rows >= 0)[..., None, None, None]
+                images[key] = jnp.where(there, frames[key][rows], 0)
+        return {**part, **images}
+
+    return {**batch, 'observation': taken(batch['observation']), 'task': taken(batch['task'])}
 
 
 def batch_loss(module: OctoModule, params: Any, batch: Batch, key: Array, *, train: bool

@@ -8,10 +8,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from octo_ros.bags.reader import BagReader
 from octo_ros.cli.main import main
+from octo_ros.data.store import EpisodeSet
 from octo_ros.sim import gl
 
 if not (importlib.util.find_spec('mujoco') and importlib.util.find_spec('gym_aloha')):
@@ -105,3 +107,25 @@ def test_ctrl_c_ends_it_with_whole_bags_only(tmp_path):
             with BagReader(folder / name) as bag:
                 assert bag.counts['/success'] == 1
                 assert not bag.damage
+
+
+def test_with_sizes_the_episodes_of_the_bags_go_into_a_set(recorded, tmp_path, capsys):
+    options = ['--episodes', '2', '--tasks', 'reach']
+    assert main(['record', str(tmp_path / 'set'), *options, '--size', 'primary=32x32']) == 0
+    assert main(['data', 'build', str(recorded), '--out', str(tmp_path / 'built'), '--robot',
+                 'viperx_sim', '--state', '/state', '--size', 'primary=32x32']) == 0
+    direct, built = EpisodeSet(tmp_path / 'set'), EpisodeSet(tmp_path / 'built')
+    for first, second in zip(direct.entries[:2], built.entries[:2], strict=True):
+        assert first['instructions'] == second['instructions']
+        assert first['metadata']['seed'] == second['metadata']['seed']
+    count = len(direct.actions)
+    np.testing.assert_allclose(direct.actions, built.actions[:count], atol=1e-6)
+    np.testing.assert_allclose(direct.proprio, built.proprio[:count], atol=1e-6)
+    difference = np.abs(direct.images['image_primary'].astype(int)
+                        - built.images['image_primary'][:count])
+    assert difference.mean() < 1.0, 'but for what JPEG loses'
+
+
+def test_a_size_of_an_unknown_camera_is_refused(tmp_path, capsys):
+    assert main(['record', str(tmp_path / 'set'), '--size', 'primry=32x32']) == 2
+    assert "did you mean 'primary'" in capsys.readouterr().err

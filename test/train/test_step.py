@@ -5,12 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from octo_ros.data.tasks import TaskParams
+from octo_ros.errors import ParameterError
+from octo_ros.train import devices
 from octo_ros.train.adapt import ModelParams
 from octo_ros.train.finetune import plan_finetune
 from octo_ros.train.freezing import split
 from octo_ros.train.params import OptimizerParams
 from octo_ros.train.step import init_state
 from octo_ros.train.step import make_train_step
+from octo_ros.train.step import with_frames
 from test.train.conftest import run_params
 
 
@@ -20,7 +24,7 @@ def plan(base, episodes):
     return plan_finetune(base, episodes, ModelParams(head='l1'), run_params())
 
 
-def _go(plan, steps=2, batch=None, **changes):
+def _go(plan, steps=2, batch=None, frames=None, **changes):
     params = run_params(optimizer=OptimizerParams(
         warmup_steps=0, schedule='constant', learning_rate=1e-2,
         **changes.pop('optimizer', {})), **changes)
@@ -28,7 +32,8 @@ def _go(plan, steps=2, batch=None, **changes):
     state = init_state(params, trained)
     step = jax.jit(make_train_step(plan.setup.module, params, {}))
     for _ in range(steps):
-        state, metrics = step(state, frozen, plan.setup.source[0] if batch is None else batch)
+        given = plan.setup.source[0] if batch is None else batch
+        state, metrics = step(state, frozen, given, frames)
     return state, metrics
 
 
@@ -66,3 +71,26 @@ def test_bfloat16_products_stay_close_and_parameters_stay_float32(plan):
     assert float(rough_metrics['loss']) != float(metrics['loss'])
     assert {leaf.dtype for leaf in jax.tree.leaves(rough.trained)} == {jnp.dtype('float32')}
     assert jax.tree.structure(rough) == jax.tree.structure(exact)
+
+
+@pytest.mark.parametrize('keep_image_prob', [0.0, 0.5])
+def test_frames_on_the_device_give_the_batch_and_the_step_of_frames_from_the_host(
+        base, episodes, keep_image_prob):
+    plans = [plan_finetune(base, episodes, ModelParams(head='l1'), run_params(
+        frames_on_device=on_device, task=TaskParams(keep_image_prob=keep_image_prob)))
+        for on_device in (False, True)]
+    images, rows = (plan.setup.source[0] for plan in plans)
+    assert rows['observation']['image_primary'].dtype == np.int32
+    frames = {key: jnp.asarray(value) for key, value in plans[1].setup.source.frames.items()}
+    jax.tree.map(np.testing.assert_array_equal, images, with_frames(rows, frames))
+    first, second = (_go(plan, 1, batch, frames=held)[1] for plan, batch, held in zip(
+        plans, (images, rows), (None, frames), strict=True))
+    for name in ('loss', 'gradient_norm'):
+        assert float(first[name]) == pytest.approx(float(second[name]), rel=1e-4)
+
+
+def test_frames_that_do_not_fit_the_device_are_refused_with_both_sizes(monkeypatch):
+    monkeypatch.setattr(devices, '_free_bytes', lambda device: 1_000_000_000)
+    frames = {'image_primary': np.broadcast_to(np.uint8(0), (100_000, 128, 128, 3))}
+    with pytest.raises(ParameterError, match=r'4\.9 GB and .* 1\.0 GB free; switch it off'):
+        devices.Devices().check_room(frames)

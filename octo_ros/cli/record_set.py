@@ -1,0 +1,86 @@
+"""`octo-ros record --size`: demonstrations straight into an episode set, ready for training.
+
+The episodes are those that bags would hold. Without the way over bags, frames are not compressed,
+take a tenth of the room, and a training set takes less time than its recordings do.
+"""
+
+import argparse
+import functools
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from octo_ros.cli import data
+from octo_ros.errors import ParameterError
+from octo_ros.errors import closest
+
+if TYPE_CHECKING:
+    from octo_ros.data.episode import Episode as Example
+    from octo_ros.sim.rollout import Episode
+    from octo_ros.sim.rollout import Job
+
+Sizes = Mapping[str, tuple[int, int]]
+
+
+def add_arguments(group: argparse._ActionsContainer) -> None:
+    """Adds the options."""
+    group.add_argument(
+        '--size', action='append', default=[], metavar='KEY=HEIGHTxWIDTH',
+        help="write an episode set with this camera's frames at this size, primary=64x64, in "
+        'place of bags; once for each camera')
+
+
+def run(args: argparse.Namespace, jobs: Sequence['Job'], *, max_steps: int) -> int:
+    """Records the jobs; returns 0. As with bags, what did not succeed is left out."""
+    from rich.progress import track
+
+    from octo_ros.data.store import EpisodeWriter
+    from octo_ros.sim.rollout import NoiseParams
+    from octo_ros.sim.rollout import run_many
+
+    sizes = data.sizes(args.size)
+    cameras = _cameras(sizes)
+    failed = steps = 0
+    with EpisodeWriter(args.out, sizes) as writer:
+        episodes = run_many(
+            jobs, processes=min(args.processes, len(jobs)),
+            finish=functools.partial(example, sizes=sizes), cameras=cameras, max_steps=max_steps,
+            noise=None if args.no_noise else NoiseParams())
+        for episode in track(episodes, f'Recording to {args.out}', total=len(jobs)):
+            if episode.success:
+                writer.add(episode)
+                steps += len(episode)
+            else:
+                failed += 1
+    print(f'{len(jobs) - failed} episodes with {steps} steps in {args.out}, {failed} that did not '
+          'succeed left out')
+    return 0
+
+
+def example(episode: 'Episode', sizes: Sizes) -> 'Example':
+    """Returns an episode of the simulator for training, its frames at the given sizes."""
+    import numpy as np
+
+    from octo_ros.data.episode import Episode as Example
+    from octo_ros.policy.images import preprocess
+    from octo_ros.sim.rollout import Job
+
+    images = {key: np.stack([preprocess(frame, size)
+                             for frame in episode.images[key.removeprefix('image_')]])
+              for key, size in sizes.items()}
+    return Example(
+        name=Job(episode.task, episode.seed).name, images=images, actions=episode.actions,
+        instructions=(episode.instruction, *episode.paraphrases),
+        proprio=episode.proprio.astype(np.float32), success=episode.success,
+        metadata={'task': episode.task.name, 'seed': episode.seed, 'robot': 'viperx_sim'})
+
+
+def _cameras(sizes: Sizes) -> tuple[str, ...]:
+    from octo_ros.sim.scene import CAMERAS
+
+    cameras = tuple(key.removeprefix('image_') for key in sizes)
+    for camera in cameras:
+        if camera not in CAMERAS:
+            raise ParameterError(f"--size must name one of {', '.join(CAMERAS)}, got '{camera}'"
+                                 f'{closest(camera, CAMERAS)}')
+    return cameras
