@@ -31,7 +31,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         'record', help='record demonstrations, in the simulator or of a live robot',
         description='Lets a scripted expert do tasks in the simulator and writes an episode a bag '
         '(rosbag2, mcap), with the topics of a robot. Run again, it goes on where it was stopped. '
-        'With --size it writes an episode set, ready for training, instead. With --live it records the topics of a running robot instead.')
+        'With --size it writes an episode set, ready for training, instead. With --live it '
+        'records the topics of a running robot instead.')
     parser.add_argument('out', type=Path, help='folder for the bags')
     sim = parser.add_argument_group('simulator')
     sim.add_argument('--episodes', type=int, default=100, metavar='N', help='how many (100)')
