@@ -3,9 +3,12 @@
 import argparse
 import dataclasses
 import functools
+from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from typing import Any
 
 from octo_ros.cli import output_folder
 from octo_ros.cli import record_live
@@ -60,9 +63,9 @@ def run(args: argparse.Namespace) -> int:
     if args.seed < 0:
         raise ParameterError(f'--seed must not be negative, got {args.seed}')
     tasks = named_tasks(args.tasks)
+    jobs = _jobs(tasks, range(args.seed, args.seed + args.episodes))
     if args.size:
-        jobs = _jobs(tasks, range(args.seed, args.seed + args.episodes))
-        return record_set.run(args, jobs, max_steps=MAX_STEPS)
+        return record_set.run(args, functools.partial(_record, args, jobs))
     from octo_ros.bags.recording import ImageFormat
 
     image_format = from_flat(ImageFormat, {
@@ -70,11 +73,11 @@ def run(args: argparse.Namespace) -> int:
     output_folder.prepare(args.out, SETTINGS, {
         'tasks': [task.name for task in tasks], 'noise': not args.no_noise,
         **dataclasses.asdict(image_format)})
-    jobs = _jobs(tasks, range(args.seed, args.seed + args.episodes))
     todo = [job for job in jobs if not (args.out / job.name).exists()]
     if len(todo) < len(jobs):
         print(f'{len(jobs) - len(todo)} of {len(jobs)} episodes are there already')
-    done = _record(args, todo, image_format)
+    done = list(_record(args, todo, functools.partial(
+        write, folder=args.out, image_format=image_format, noise=not args.no_noise)))
     if done:
         print(f'{len(done)} episodes with {sum(steps for steps, _ in done)} steps in {args.out}, '
               f'{sum(success for _, success in done)} successful')
@@ -126,16 +129,15 @@ def _jobs(tasks: Sequence['Task'], seeds: range) -> list['Job']:
     return [Job(task_for_seed(seed, sample_layout(seed), tasks), seed) for seed in seeds]
 
 
-def _record(args: argparse.Namespace, todo: Sequence['Job'], image_format: 'ImageFormat',
-            ) -> list[tuple[int, bool]]:
+def _record(args: argparse.Namespace, jobs: Sequence['Job'], finish: Callable[['Episode'], Any],
+            **options: Any) -> Iterable[Any]:
+    """Runs the jobs with a progress bar; gives what `finish` makes of each, see `run_many`."""
     from rich.progress import track
 
     from octo_ros.sim.rollout import NoiseParams
     from octo_ros.sim.rollout import run_many
 
-    finish = functools.partial(write, folder=args.out, image_format=image_format,
-                               noise=not args.no_noise)
     episodes = run_many(
-        todo, processes=min(args.processes, len(todo)), finish=finish, max_steps=MAX_STEPS,
-        noise=None if args.no_noise else NoiseParams())
-    return list(track(episodes, f'Recording to {args.out}', total=len(todo)))
+        jobs, processes=min(args.processes, len(jobs)), finish=finish, max_steps=MAX_STEPS,
+        noise=None if args.no_noise else NoiseParams(), **options)
+    return track(episodes, f'Recording to {args.out}', total=len(jobs))

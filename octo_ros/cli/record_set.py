@@ -6,8 +6,9 @@ take a tenth of the room, and a training set takes less time than its recordings
 
 import argparse
 import functools
+from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Mapping
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from octo_ros.cli import data
@@ -17,7 +18,6 @@ from octo_ros.errors import closest
 if TYPE_CHECKING:
     from octo_ros.data.episode import Episode as Example
     from octo_ros.sim.rollout import Episode
-    from octo_ros.sim.rollout import Job
 
 Sizes = Mapping[str, tuple[int, int]]
 
@@ -30,30 +30,28 @@ def add_arguments(group: argparse._ActionsContainer) -> None:
         'place of bags; once for each camera')
 
 
-def run(args: argparse.Namespace, jobs: Sequence['Job'], *, max_steps: int) -> int:
-    """Records the jobs; returns 0. As with bags, what did not succeed is left out."""
-    from rich.progress import track
+def run(args: argparse.Namespace, record: Callable[..., Iterable['Example']]) -> int:
+    """Writes the set; returns 0. As with bags, what did not succeed is left out.
 
+    Args:
+        args: the options.
+        record: gives what a function makes of each episode, drawn by the cameras that are named.
+    """
     from octo_ros.data.store import EpisodeWriter
-    from octo_ros.sim.rollout import NoiseParams
-    from octo_ros.sim.rollout import run_many
 
     sizes = data.sizes(args.size)
     cameras = _cameras(sizes)
-    failed = steps = 0
+    done = failed = steps = 0
     with EpisodeWriter(args.out, sizes) as writer:
-        episodes = run_many(
-            jobs, processes=min(args.processes, len(jobs)),
-            finish=functools.partial(example, sizes=sizes), cameras=cameras, max_steps=max_steps,
-            noise=None if args.no_noise else NoiseParams())
-        for episode in track(episodes, f'Recording to {args.out}', total=len(jobs)):
+        for episode in record(functools.partial(example, sizes=sizes), cameras=cameras):
             if episode.success:
                 writer.add(episode)
+                done += 1
                 steps += len(episode)
             else:
                 failed += 1
-    print(f'{len(jobs) - failed} episodes with {steps} steps in {args.out}, {failed} that did not '
-          'succeed left out')
+    print(f'{done} episodes with {steps} steps in {args.out}, {failed} that did not succeed left '
+          'out')
     return 0
 
 
@@ -71,7 +69,7 @@ def example(episode: 'Episode', sizes: Sizes) -> 'Example':
     return Example(
         name=Job(episode.task, episode.seed).name, images=images, actions=episode.actions,
         instructions=(episode.instruction, *episode.paraphrases),
-        proprio=episode.proprio.astype(np.float32), success=episode.success,
+        proprio=episode.proprio, success=episode.success,
         metadata={'task': episode.task.name, 'seed': episode.seed, 'robot': 'viperx_sim'})
 
 

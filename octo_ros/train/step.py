@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
-from typing import Protocol
 
 import flax.struct
 import jax
@@ -57,28 +56,13 @@ def init_state(params: TrainParams, trained: Mapping[str, Any]) -> TrainState:
     return TrainState(jnp.zeros((), jnp.int32), own, optimizer.init(own), average)
 
 
-class TrainStep(Protocol):
-    """One update of the parameters."""
-
-    def __call__(self, state: TrainState, frozen: Mapping[str, Any], batch: Batch,
-                 frames: Frames | None = None) -> tuple[TrainState, Metrics]:
-        """Returns the next state, and what was measured.
-
-        Args:
-            state: is used up.
-            frozen: the parameters that stay as they are.
-            batch: the examples.
-            frames: where given, the batch holds rows of these in place of images.
-        """
-        ...
-
-
 def make_train_step(
     module: OctoModule, params: TrainParams, augmentation: Mapping[str, Any],
-) -> TrainStep:
-    """Returns the step.
+) -> Callable[[TrainState, Mapping[str, Any], Batch, Frames | None], tuple[TrainState, Metrics]]:
+    """Returns the step as a function of state, frozen parameters, batch and frames.
 
-    Every random number in it follows from the seed and the number of the step.
+    Where frames are given, the batch holds rows of these in place of images. Every random number
+    in a step follows from the seed and the number of the step.
 
     Args:
         module: the model.
@@ -96,8 +80,8 @@ def make_train_step(
                               key, train=True)
 
     def train_step(state: TrainState, frozen: Mapping[str, Any], batch: Batch,
-                   frames: Frames | None = None) -> tuple[TrainState, Metrics]:
-        if frames:
+                   frames: Frames | None) -> tuple[TrainState, Metrics]:
+        if frames is not None:
             batch = with_frames(batch, frames)
         key = jax.random.fold_in(jax.random.key(params.seed), state.step)
         if augmentation:
