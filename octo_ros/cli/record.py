@@ -43,6 +43,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                      help='seed of the first; each further episode has the next one (0)')
     sim.add_argument('--tasks', nargs='+', default=[], metavar='TASK',
                      help='kinds (reach, lift, put, push) or names (lift_red); all if left')
+    sim.add_argument('--every-colour', action='store_true',
+                     help='do the task of each seed with every block for which it is possible: '
+                     'from a scene that is told in several ways, a policy learns to listen')
     sim.add_argument('--no-noise', action='store_true',
                      help='do not disturb what is executed; there is less to learn from then')
     sim.add_argument('--processes', type=int, default=1, metavar='N', help='at the same time (1)')
@@ -63,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
     if args.seed < 0:
         raise ParameterError(f'--seed must not be negative, got {args.seed}')
     tasks = named_tasks(args.tasks)
-    jobs = _jobs(tasks, range(args.seed, args.seed + args.episodes))
+    jobs = _jobs(tasks, range(args.seed, args.seed + args.episodes),
+                 every_colour=args.every_colour)
     if args.size:
         return record_set.run(args, functools.partial(_record, args, jobs))
     from octo_ros.bags.recording import ImageFormat
@@ -121,12 +125,19 @@ def write(episode: 'Episode', folder: Path, image_format: 'ImageFormat',
     return len(episode), episode.success
 
 
-def _jobs(tasks: Sequence['Task'], seeds: range) -> list['Job']:
+def _jobs(tasks: Sequence['Task'], seeds: range, *, every_colour: bool) -> list['Job']:
     from octo_ros.sim.randomization import sample_layout
     from octo_ros.sim.rollout import Job
     from octo_ros.sim.rollout import task_for_seed
+    from octo_ros.sim.tasks import recoloured
 
-    return [Job(task_for_seed(seed, sample_layout(seed), tasks), seed) for seed in seeds]
+    jobs = []
+    for seed in seeds:
+        layout = sample_layout(seed)
+        task = task_for_seed(seed, layout, tasks)
+        alike = recoloured(task, layout) if every_colour else [task]
+        jobs += [Job(task, seed) for task in alike if task in tasks]
+    return jobs
 
 
 def _record(args: argparse.Namespace, jobs: Sequence['Job'], finish: Callable[['Episode'], Any],

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from octo_ros.array_typing import Bool
 from octo_ros.array_typing import Float
 from octo_ros.array_typing import Int
 from octo_ros.array_typing import UInt8
@@ -57,7 +58,7 @@ class BatchSource:
         self, episodes: EpisodeSet, statistics: Mapping[str, Any], spec: BatchSpec,
         tasks: TaskParams, instructions: InstructionTable, *, seed: int,
         shard: tuple[int, int] = (0, 1), subset: Int[np.ndarray, 'k'] | None = None,
-        openings: tuple[int, int] = (0, 1), frame_rows: bool = False,
+        openings: tuple[int, int] = (0, 1), contrast: bool = False, frame_rows: bool = False,
     ) -> None:
         """Prepares the gathers.
 
@@ -71,6 +72,7 @@ class BatchSource:
             shard: index of this host and number of hosts.
             subset: the episodes to take; all when None.
             openings: number of first steps of an episode, and how often an epoch visits them.
+            contrast: True to keep the first steps of episodes of one scene side by side.
             frame_rows: True to give, in place of an image, the row of its frame in the set as
                 int32; -1 for no frame.
 
@@ -91,8 +93,12 @@ class BatchSource:
         self._owner = np.repeat(chosen, episodes.lengths[chosen])
         self._step = np.concatenate([np.arange(n) for n in episodes.lengths[chosen]])
         first_steps, visits = openings
-        self._visits = np.repeat(
-            np.arange(len(self._step)), np.where(self._step < first_steps, visits, 1))
+        opening = self._step < first_steps
+        self._visits = np.repeat(np.arange(len(self._step)), np.where(opening, visits, 1))
+        self._groups = np.arange(len(self._visits))
+        if contrast:
+            self._groups = _scene_groups(
+                self._visits, _scenes(episodes)[self._owner], self._step, opening)
         self._actions, self._action_mask = _padded_actions(episodes, statistics, spec)
         self._action_statistics = statistics['action']
         self._proprio = None
@@ -161,7 +167,8 @@ class BatchSource:
         kept, order = self._order  # one read: several threads may make batches
         if kept != epoch:
             rng = np.random.default_rng((self._seed, _SHUFFLE_STREAM, epoch))
-            order = rng.permutation(self._visits)
+            places = np.argsort(rng.permutation(self._groups.max() + 1))[self._groups]
+            order = self._visits[np.argsort(places, kind='stable')]
             self._order = (epoch, order)
         return order
 
@@ -206,6 +213,29 @@ class BatchSource:
             task['language_instruction'] = self._instructions.encoded(rows)
             masks['language_instruction'] = rows > 0
         return task | {'pad_mask_dict': masks}
+
+
+def _scenes(episodes: EpisodeSet) -> Int[np.ndarray, 'e']:
+    """Returns a number for the scene of each episode: those with one `seed` share theirs."""
+    seeds = [entry['metadata'].get('seed') for entry in episodes.entries]
+    if None in seeds:
+        raise DataError(
+            f"{episodes.path}: to contrast episodes of one scene, each must have the scene's seed "
+            f"in its metadata, '{episodes.entries[seeds.index(None)]['name']}' has none")
+    return np.unique(seeds, return_inverse=True)[1]
+
+
+def _scene_groups(visits: Int[np.ndarray, 'n'], scenes: Int[np.ndarray, 'm'],
+                  steps: Int[np.ndarray, 'm'], opening: Bool[np.ndarray, 'm']
+                  ) -> Int[np.ndarray, 'n']:
+    """Returns for each visit the number of its group, which stays together in the order.
+
+    A group is one opening step in all episodes of a scene, or any other step alone.
+    """
+    rows = np.arange(len(visits))
+    nth = rows - np.searchsorted(visits, visits)  # 0, 1, ... for the visits of one step
+    key = np.stack([scenes[visits], steps[visits], nth, np.where(opening[visits], -1, rows)])
+    return np.unique(key, axis=1, return_inverse=True)[1].reshape(-1)
 
 
 def _padded_actions(episodes: EpisodeSet, statistics: Mapping[str, Any], spec: BatchSpec

@@ -43,8 +43,8 @@ class OctoModule(nn.Module):
         """Returns the embeddings by group, see `OctoTransformer.__call__`."""
         return self.octo_transformer(observations, tasks, timestep_pad_mask, train=train)
 
-    def encode_language(self, tasks: Data) -> Float[Array, 'b n d']:
-        """Runs the language model alone.
+    def encode_language(self, tasks: Data) -> Float[Array, 'b n d'] | dict[str, Array]:
+        """Runs the language model alone, see `OctoTransformer.encode_language`.
 
         The result can stand for the token ids in `tasks['language_instruction']`, so that the
         language model runs once for an instruction.

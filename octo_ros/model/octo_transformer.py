@@ -17,7 +17,9 @@ from octo_ros.model.attention import AttentionRule
 from octo_ros.model.attention import Rules
 from octo_ros.model.block_transformer import BlockTransformer
 from octo_ros.model.block_transformer import Groups
+from octo_ros.model.tokenizers import EMBEDDINGS
 from octo_ros.model.tokenizers import LANGUAGE_KEY
+from octo_ros.model.tokenizers import PIECES
 from octo_ros.model.tokenizers import Data
 from octo_ros.model.tokenizers import LanguageTokenizer
 from octo_ros.model.tokens import TokenGroup
@@ -93,12 +95,16 @@ class OctoTransformer(nn.Module):
         valid = jnp.asarray(timestep_pad_mask).astype(bool)
         self._check(observations, valid)
         groups: dict[str, TokenGroup] = {}
+        conditions = dict(tasks)
         for name, tokenizer in self.task_tokenizers.items():
-            self._add(groups, f'task_{name}', tokenizer(observations, tasks, train=train))
+            group = tokenizer(observations, tasks, train=train)
+            if group is not None and isinstance(tokenizer, LanguageTokenizer):
+                conditions[LANGUAGE_KEY] = tokenizer.condition(tasks)
+            self._add(groups, f'task_{name}', group)
         repeated = {f'obs_{name}': _repeat(group, valid.shape[1])
                     for name, group in groups.items() if self.repeat_task_tokens}
         for name, tokenizer in self.observation_tokenizers.items():
-            group = tokenizer(observations, tasks, train=train)
+            group = tokenizer(observations, conditions, train=train)
             if group is not None:
                 group = TokenGroup(group.tokens, group.mask & valid[:, :, None])
             self._add(groups, f'obs_{name}', group)
@@ -137,11 +143,21 @@ class OctoTransformer(nn.Module):
         return ({name: groups[name] for name in tasks if name in groups},
                 {name: groups[name] for name in steps if name in groups})
 
-    def encode_language(self, tasks: Data) -> Float[Array, 'b n d']:
-        """Returns the language model's embeddings of `tasks['language_instruction']`."""
+    def encode_language(self, tasks: Data) -> Float[Array, 'b n d'] | dict[str, Array]:
+        """Returns the language model's embeddings of `tasks['language_instruction']`.
+
+        Where the instruction conditions an image encoder, too, the vector for that comes with
+        them, in a dictionary.
+        """
+        conditions = any(LANGUAGE_KEY in getattr(tokenizer, 'task_film_keys', ())
+                         for tokenizer in self.observation_tokenizers.values())
         for tokenizer in self.task_tokenizers.values():
             if isinstance(tokenizer, LanguageTokenizer):
-                return tokenizer.encode(tasks[LANGUAGE_KEY])
+                instruction = tasks[LANGUAGE_KEY]
+                embeddings = tokenizer.encode(instruction)
+                if not conditions or not isinstance(instruction, Mapping):
+                    return embeddings
+                return {EMBEDDINGS: embeddings, PIECES: tokenizer.count_pieces(instruction)}
         raise ParameterError('the model must have a language tokenizer to encode an instruction, '
                              f'got the task tokenizers {sorted(self.task_tokenizers)}')
 

@@ -30,6 +30,9 @@ from octo_ros.model.vision import EncoderSpec
 
 Data = Mapping[str, Any]
 LANGUAGE_KEY = 'language_instruction'
+EMBEDDINGS = 'embeddings'  # of an instruction that went through the language model before
+PIECES = 'pieces'  # its vector, see `LanguageTokenizer.count_pieces`
+_TEXT_END = 1  # T5's id of the end of a text; that of padding is 0
 _log = logging.getLogger('octo_ros.model')
 
 
@@ -202,12 +205,38 @@ class LanguageTokenizer(nn.Module):
         if not isinstance(instruction, Mapping):
             embeddings = jnp.asarray(instruction)
             return embeddings[:, None] if embeddings.ndim == 2 else embeddings
+        if EMBEDDINGS in instruction:
+            return jnp.asarray(instruction[EMBEDDINGS])
         if self.sizes is None:
             raise CheckpointError(
                 'the language tokenizer has no encoder, so language_instruction must be an array '
                 'of embeddings, got token ids; remove the text processor from config.json')
         embeddings = self.hf_model(instruction['input_ids'], instruction['attention_mask'])
         return embeddings if self.finetune_encoder else jax.lax.stop_gradient(embeddings)
+
+    def count_pieces(self, instruction: Any) -> Any:
+        """Returns `{input_ids, ...}` as a vector, and anything else as it is.
+
+        The vector (b, vocab) says how often each piece of the vocabulary stands in the text. It
+        conditions an image encoder (FiLM), where Octo itself takes vectors alone: from the first
+        training step on it tells the words apart, which a fresh language model does not.
+        """
+        if not isinstance(instruction, Mapping) or self.sizes is None:
+            return instruction
+        if PIECES in instruction:
+            return jnp.asarray(instruction[PIECES])
+        ids = jnp.asarray(instruction['input_ids'])
+        pieces = jax.nn.one_hot(ids, self.sizes.vocab_size, dtype=jnp.uint8)
+        return jnp.sum(pieces * (ids > _TEXT_END)[..., None], axis=1, dtype=jnp.uint8)
+
+    def condition(self, tasks: Data) -> Any:
+        """Returns what conditions an image encoder: pieces are zero without an instruction."""
+        instruction = tasks[LANGUAGE_KEY]
+        vector = self.count_pieces(instruction)
+        if vector is instruction:
+            return vector
+        real = pad_mask((len(vector), 1), tasks, (LANGUAGE_KEY,), proper=self.proper_pad_mask)
+        return vector.astype(jnp.float32) * real
 
     def __call__(self, observations: Data, tasks: Data, *, train: bool) -> TokenGroup | None:
         """Returns tokens (b, n, d), or None when the task has no `language_instruction`."""

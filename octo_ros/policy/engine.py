@@ -131,8 +131,11 @@ class Engine:
 
     def encode_language(
         self, tokens: Mapping[str, Int[np.ndarray, '1 n']]
-    ) -> Float[Array, '1 n d']:
-        """Returns the language model's embeddings of one instruction, on the device."""
+    ) -> Any:
+        """Returns one instruction as the language model leaves it, on the device.
+
+        That is what `task` takes, see `OctoTransformer.encode_language`.
+        """
         self.compile_language(tokens)
         task = {LANGUAGE_KEY: _int32(tokens)}
         return self._language_program({'params': self.model.params}, task)
@@ -169,13 +172,13 @@ class Engine:
         return {**observations, _MASKS: masks}
 
     def task(
-        self, goals: Mapping[str, UInt8[np.ndarray, 'ih iw 3']], language: Array | None
+        self, goals: Mapping[str, UInt8[np.ndarray, 'ih iw 3']], language: Any
     ) -> dict[str, Any]:
         """Builds the model's task of resized goal images and embeddings, on the device.
 
         Args:
             goals: by key; zero pixels stand for the others.
-            language: embeddings of the instruction, or None when there is none.
+            language: what `encode_language` returns, or None when there is no instruction.
 
         Raises:
             ObservationError: a goal has the wrong size.

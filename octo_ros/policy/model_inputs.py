@@ -19,6 +19,7 @@ from octo_ros.errors import ParameterError
 from octo_ros.errors import TaskError
 from octo_ros.errors import closest
 from octo_ros.model.octo import OctoModule
+from octo_ros.model.tokenizers import EMBEDDINGS
 from octo_ros.model.tokenizers import LANGUAGE_KEY
 from octo_ros.model.tokenizers import ImageTokenizer
 from octo_ros.model.tokenizers import match_keys
@@ -124,7 +125,8 @@ def check_tasks(
             f'the task must have {", ".join(missing)}, which conditions the image encoder, got '
             f'{", ".join(sorted(tasks)) or "an empty task"}; add it with the shape that it has in '
             'the example batch')
-    if not isinstance(tasks.get(LANGUAGE_KEY, {}), Mapping):
+    instruction = tasks.get(LANGUAGE_KEY, {})
+    if not isinstance(instruction, Mapping) or EMBEDDINGS in instruction:
         # Embeddings may stand for token ids.
         tasks = {key: value for key, value in tasks.items() if key != LANGUAGE_KEY}
         example = {key: value for key, value in example.items() if key != LANGUAGE_KEY}

@@ -137,6 +137,12 @@ def possible(task: Task, layout: Layout) -> bool:
                    if colour != task.colour)
 
 
+def recoloured(task: Task, layout: Layout) -> list[Task]:
+    """Returns the task with each block for which it is possible, in the order of the colours."""
+    tasks = [dataclasses.replace(task, colour=colour) for colour in scene.COLOURS]
+    return [task for task in tasks if possible(task, layout)]
+
+
 def chosen_block(start: SceneState, now: SceneState) -> str | None:
     """Returns the colour that the arm has gone for: moved most, else reached, else None."""
     moved = {colour: float(np.linalg.norm(now.blocks[colour] - start.blocks[colour]))

@@ -10,6 +10,7 @@ from octo_ros.data.augment import check_options
 from octo_ros.data.augment import default_options
 from octo_ros.errors import ParameterError
 from octo_ros.errors import closest
+from octo_ros.model.tokenizers import LANGUAGE_KEY
 from octo_ros.params import param
 from octo_ros.train.params import TrainParams
 
@@ -20,6 +21,7 @@ _HEAD_CLASSES = {
     'diffusion': 'DiffusionActionHead', 'l1': 'L1ActionHead', 'mse': 'MSEActionHead'}
 _WRIST = 'wrist'
 PROPRIO = 'proprio'
+_INSTRUCTED_TOKENS = 8
 _DETAIL_FEATURES = (32, 64, 128)  # of three convolutions of stride 2, hence 8 x 8 pixels
 
 
@@ -36,6 +38,10 @@ class ModelParams:
     detail: tuple[str, ...] = param(
         (), 'Cameras (wrist) that get a second tokenizer, of a token for every 8 x 8 pixels, to '
         'tell apart things that are small in the picture.')
+    instructed: tuple[str, ...] = param(
+        (), 'Cameras (primary) that get another tokenizer, which the instruction conditions '
+        '(FiLM), of 8 tokens: a small model learns with it which thing is meant, such as the '
+        'red one of three.')
     proprio: bool = param(False, 'Give the proprio vector to the policy, too.')
     proprio_bins: int = param(
         256, 'Bins of a proprio number, as in the reference; 0: the number itself, which needs '
@@ -160,13 +166,14 @@ def _observation_tokenizers(tokenizers: Mapping[str, Any], image_keys: Sequence[
         if spec['kwargs'].get('task_stack_keys'):
             spec['kwargs']['task_stack_keys'] = [key]
         kept[key.removeprefix('image_')] = spec
-    for camera in params.detail:
-        key = f'image_{camera}'
-        if key not in image_keys:
-            raise ParameterError(
-                f"'model.detail' must name cameras of the data, got '{camera}'"
-                + closest(camera, [name.removeprefix('image_') for name in image_keys]))
-        kept.setdefault(f'{camera}_detail', _detail_tokenizer(key))
+    for option, make in (('detail', _detail_tokenizer), ('instructed', _instructed_tokenizer)):
+        for camera in getattr(params, option):
+            key = f'image_{camera}'
+            if key not in image_keys:
+                raise ParameterError(
+                    f"'model.{option}' must name cameras of the data, got '{camera}'"
+                    + closest(camera, [name.removeprefix('image_') for name in image_keys]))
+            kept.setdefault(f'{camera}_{option}', make(key))
     if proprio and not any(spec['name'] == 'LowdimObsTokenizer' for spec in kept.values()):
         kept[PROPRIO] = {
             'module': _TOKENIZERS, 'name': 'LowdimObsTokenizer', 'args': [], 'kwargs': {
@@ -184,6 +191,16 @@ def _detail_tokenizer(key: str) -> dict[str, Any]:
         'num_features': _DETAIL_FEATURES[-1]}}
     return {'module': _TOKENIZERS, 'name': 'ImageTokenizer', 'args': [], 'kwargs': {
         'obs_stack_keys': [key], 'task_stack_keys': [key], 'encoder': encoder}}
+
+
+def _instructed_tokenizer(key: str) -> dict[str, Any]:
+    """Returns a tokenizer in detail that looks for what is told; goal images tell it nothing."""
+    spec = _detail_tokenizer(key)
+    del spec['kwargs']['task_stack_keys']
+    spec['kwargs'] |= {'task_film_keys': [LANGUAGE_KEY], 'use_token_learner': True,
+                       'num_tokens': _INSTRUCTED_TOKENS}
+    spec['kwargs']['encoder']['kwargs']['use_film'] = True
+    return spec
 
 
 def _wanted(spec: Mapping[str, Any], image_keys: Sequence[str], *, proprio: bool) -> bool:

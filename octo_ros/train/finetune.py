@@ -181,6 +181,7 @@ class _Sources:
         options: dict[str, Any] = {} if not training else {
             'shard': (jax.process_index(), jax.process_count()),
             'openings': (params.opening_steps, params.opening_visits),
+            'contrast': params.contrast,
             'frame_rows': params.frames_on_device}
         return BatchSource(
             self._episodes, self._statistics, self._spec, params.task, self._table,
@@ -198,16 +199,18 @@ def _encoder(base: OctoModel, config: Mapping[str, Any]) -> Encode:
         return lambda texts: np.zeros((len(texts), 0))
     if finetunes_language(config):
         return processor.encode
-    run = jax.jit(lambda params, ids: base.module.apply(
+    module = build_module(config['model'], params_shapes=base.params)
+    run = jax.jit(lambda params, ids: module.apply(
         {'params': params}, {'language_instruction': ids}, method='encode_language'))
 
-    def encode(texts: Sequence[str]) -> np.ndarray:
+    def encode(texts: Sequence[str]) -> Any:
         parts = []
         for start in range(0, len(texts), _TEXTS_AT_ONCE):
             part = list(texts[start:start + _TEXTS_AT_ONCE])
             padded = part + [''] * (min(_TEXTS_AT_ONCE, len(texts)) - len(part))
-            parts.append(np.asarray(run(base.params, processor.encode(padded)))[:len(part)])
-        return np.concatenate(parts)
+            values = run(base.params, processor.encode(padded))
+            parts.append(jax.tree.map(np.asarray, values))
+        return jax.tree.map(lambda *values: np.concatenate(values)[:len(texts)], *parts)
 
     return encode
 

@@ -52,6 +52,9 @@ class TrainParams:
     opening_visits: int = param(
         1, 'How often an epoch visits the first steps of an episode; the others, once.',
         ge=1, le=100)
+    contrast: bool = param(
+        False, 'Keep these visits of episodes of one scene (octo-ros record --every-colour) side '
+        'by side in a batch, so that nothing but the task tells their actions apart.')
     normalization_type: str = param(
         'normal', 'Normalise actions to mean 0 and deviation 1, or p01..p99 to -1..1.',
         one_of=('normal', 'bounds'))

@@ -126,6 +126,18 @@ def test_with_sizes_the_episodes_of_the_bags_go_into_a_set(recorded, tmp_path, c
     assert difference.mean() < 1.0, 'but for what JPEG loses'
 
 
+def test_every_colour_is_asked_for_in_the_same_scene(tmp_path):
+    options = ['--episodes', '1', '--tasks', 'reach', '--every-colour', '--size', 'primary=32x32']
+    assert main(['record', str(tmp_path / 'set'), *options]) == 0
+    episodes = EpisodeSet(tmp_path / 'set')
+    assert [entry['metadata'] for entry in episodes.entries] == [
+        {'task': f'reach_{colour}', 'seed': 0, 'robot': 'viperx_sim'}
+        for colour in ('red', 'green', 'blue')]
+    first = episodes.images['image_primary'][episodes.starts]
+    np.testing.assert_array_equal(first, np.broadcast_to(first[0], first.shape))
+    assert len(np.unique(episodes.actions[episodes.starts, :2], axis=0)) == 3
+
+
 def test_a_size_of_an_unknown_camera_is_refused(tmp_path, capsys):
     assert main(['record', str(tmp_path / 'set'), '--size', 'primry=32x32']) == 2
     assert "did you mean 'primary'" in capsys.readouterr().err

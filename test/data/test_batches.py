@@ -1,6 +1,7 @@
 """Batches: right rows, right masks, the same for any number of hosts and workers."""
 
 import contextlib
+import dataclasses
 import itertools
 
 import jax
@@ -11,8 +12,11 @@ from octo_ros.data.batches import BatchSource
 from octo_ros.data.batches import BatchSpec
 from octo_ros.data.instructions import InstructionTable
 from octo_ros.data.loader import batches
+from octo_ros.data.store import EpisodeSet
+from octo_ros.data.store import EpisodeWriter
 from octo_ros.data.tasks import TaskParams
 from octo_ros.errors import DataError
+from test.data.conftest import make_episode
 
 STATISTICS = {
     'action': {'mean': [0.0, 0.0], 'std': [1.0, 1.0]},
@@ -28,6 +32,16 @@ def source_of(episodes, batch_size=4, tasks=None, action_dim=2, **options):
     spec = BatchSpec(batch_size, window=2, action_horizon=3, action_dim=action_dim, proprio=True)
     return BatchSource(episodes, STATISTICS, spec, tasks or TaskParams(), table,
                        **{'seed': 0} | options)
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    """Returns the folder of six episodes of four steps; number modulo 2 is the scene."""
+    with EpisodeWriter(tmp_path / 'scenes', {'image_primary': (4, 6)}) as writer:
+        for number in range(6):
+            episode = make_episode(number, 4)
+            writer.add(dataclasses.replace(episode, metadata={'seed': number % 2}))
+    return tmp_path / 'scenes'
 
 
 def assert_same(first, second):
@@ -95,6 +109,27 @@ def test_an_epoch_visits_the_first_steps_as_often_as_told(episode_set):
         source[0]['observation']['image_primary'][:, -1, 0, 0, 0], return_counts=True)
     assert len(seen) == 17
     np.testing.assert_array_equal(visits, np.where(seen % 10 < 2, 3, 1))
+
+
+def test_contrast_keeps_the_first_steps_of_one_scene_side_by_side(scenes):
+    source = source_of(EpisodeSet(scenes), batch_size=6 * (4 + 2), openings=(2, 2),
+                       contrast=True)
+    frames = source[0]['observation']['image_primary'][:, -1, 0, 0, 0]
+    episodes, steps = np.divmod(frames, 10)
+    assert len(set(frames)) == source.examples
+    opening = np.flatnonzero(steps < 2)
+    assert len(opening) == 6 * 2 * 2
+    for place in opening:  # 6 episodes stand for 2 scenes, told in 3 ways
+        near = slice(max(0, place - 2), place + 3)
+        same = (steps[near] == steps[place]) & (episodes[near] % 2 == episodes[place] % 2)
+        assert set(episodes[near][same] // 2) == {0, 1, 2}
+
+
+def test_contrast_wants_to_know_the_scene(tmp_path):
+    with EpisodeWriter(tmp_path / 'set', {'image_primary': (4, 6)}) as writer:
+        writer.add(dataclasses.replace(make_episode(1, 4), metadata={}))
+    with pytest.raises(DataError, match=r"scene's seed in its metadata, 'episode_1' has none"):
+        source_of(EpisodeSet(tmp_path / 'set'), contrast=True)
 
 
 def test_batches_are_a_function_of_seed_and_number(episode_set):

@@ -8,6 +8,7 @@ import pytest
 from octo_ros.errors import CheckpointError
 from octo_ros.errors import ObservationError
 from octo_ros.errors import TaskError
+from octo_ros.model.t5 import T5Sizes
 from octo_ros.model.tokenizers import ImageTokenizer
 from octo_ros.model.tokenizers import LanguageTokenizer
 from octo_ros.model.tokenizers import LowdimObsTokenizer
@@ -141,6 +142,31 @@ def test_token_ids_want_a_language_model():
     ids = {'input_ids': np.zeros((1, 2), int), 'attention_mask': np.ones((1, 2), int)}
     with pytest.raises(CheckpointError, match='no encoder'):
         run(LanguageTokenizer(), {}, {'language_instruction': ids})
+
+
+SIZES = T5Sizes(vocab_size=6, d_model=4, d_kv=2, d_ff=4, num_layers=1, num_heads=2)
+IDS = {'input_ids': np.array([[5, 3, 5, 1, 0], [2, 1, 0, 0, 0]]),
+       'attention_mask': np.array([[1, 1, 1, 1, 0], [1, 1, 0, 0, 0]])}
+
+
+def condition(instruction, **masks):
+    tasks = {'language_instruction': instruction, **masks}
+    return LanguageTokenizer(encoder='t5', sizes=SIZES).bind({}).condition(tasks)
+
+
+def test_an_instruction_conditions_an_encoder_by_the_number_of_each_piece():
+    np.testing.assert_array_equal(condition(IDS), [[0, 0, 0, 1, 0, 2], [0, 0, 1, 0, 0, 0]])
+
+
+def test_an_absent_instruction_conditions_by_zeros():
+    masked = {'pad_mask_dict': {'language_instruction': np.array([False, True])}}
+    np.testing.assert_array_equal(
+        condition(IDS, **masked), [[0, 0, 0, 0, 0, 0], [0, 0, 1, 0, 0, 0]])
+
+
+def test_a_vector_conditions_an_encoder_as_it_is():
+    vector = np.array([[0.5, -2.0]])
+    assert condition(vector, pad_mask_dict={'language_instruction': np.zeros(1, bool)}) is vector
 
 
 def test_a_task_without_instruction_gives_no_tokens():

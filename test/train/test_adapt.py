@@ -1,6 +1,12 @@
+import copy
+import dataclasses
+
 import jax
+import numpy as np
 import pytest
 
+from octo_ros import OctoModel
+from octo_ros.checkpoint.spec_registry import build_module
 from octo_ros.errors import ParameterError
 from octo_ros.policy.images import crop_for
 from octo_ros.train.adapt import ModelParams
@@ -29,6 +35,62 @@ def test_a_camera_seen_in_detail_keeps_its_tokens_and_gets_one_per_8_pixels(base
     assert all('primary_detail' in path for path in plan.report.missing)
 
 
-def test_a_camera_that_the_data_lack_is_not_seen_in_detail(base, episodes):
-    with pytest.raises(ParameterError, match=r"'model.detail'.*'primry'.*'primary'"):
-        plan_finetune(base, episodes, ModelParams(detail=('primry',)), run_params())
+@pytest.mark.parametrize('option', ['detail', 'instructed'])
+def test_a_camera_that_the_data_lack_gets_no_other_tokenizer(base, episodes, option):
+    with pytest.raises(ParameterError, match=rf"'model.{option}'.*'primry'.*'primary'"):
+        plan_finetune(base, episodes, ModelParams(**{option: ('primry',)}), run_params())
+
+
+@pytest.fixture(scope='module')
+def instructed(base, episodes):
+    """Returns a model whose fresh conditioning is no longer the identity."""
+    plan = plan_finetune(base, episodes, ModelParams(instructed=('primary',)), run_params())
+    params = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: jax.random.normal(jax.random.key(0), leaf.shape)
+        if 'FilmConditioning_0' in jax.tree_util.keystr(path) else leaf, plan.model.params)
+    return dataclasses.replace(plan, model=OctoModel(
+        plan.model.module, params, plan.model.config, plan.model.example_batch,
+        dataset_statistics=plan.model.dataset_statistics,
+        text_processor=plan.model.text_processor))
+
+
+def instructed_tokens(model, tasks):
+    observation = model.example_batch['observation']
+    groups = model.module.apply(
+        {'params': model.params}, observation, tasks, observation['timestep_pad_mask'],
+        method='tokenize')
+    return groups['obs_primary_instructed'].tokens
+
+
+def test_an_instructed_camera_gets_8_tokens_that_depend_on_the_words(instructed):
+    model = instructed.model
+    red, blue, again = (
+        instructed_tokens(model, model.create_tasks(texts=[f'follow {colour}']))
+        for colour in ('red', 'blue', 'red'))
+    assert red.shape[2] == 8
+    assert not np.allclose(red, blue, atol=1e-4)
+    np.testing.assert_array_equal(red, again)
+    assert not instructed.report.unexpected
+    assert all('primary_instructed' in path for path in instructed.report.missing)
+
+
+def test_an_instruction_encoded_before_conditions_as_its_words_do(instructed):
+    model = instructed.model
+    tasks = model.create_tasks(texts=['follow red'])
+    encoded = model.module.apply({'params': model.params}, tasks, method='encode_language')
+    np.testing.assert_array_equal(
+        instructed_tokens(model, tasks),
+        instructed_tokens(model, {**tasks, 'language_instruction': encoded}))
+
+
+def test_a_frozen_language_model_is_run_before_and_its_words_condition_all_the_same(
+        base, episodes):
+    config = copy.deepcopy(base.config)
+    config['model']['task_tokenizers']['language']['kwargs']['finetune_encoder'] = False
+    frozen = OctoModel(build_module(config['model'], params_shapes=base.params), base.params,
+                       config, base.example_batch, dataset_statistics=base.dataset_statistics,
+                       text_processor=base.text_processor)
+    plan = plan_finetune(frozen, episodes, ModelParams(instructed=('primary',)), run_params())
+    instruction = plan.setup.source[0]['task']['language_instruction']
+    assert set(instruction) == {'embeddings', 'pieces'}
+    assert len(instruction['pieces']) == 8
