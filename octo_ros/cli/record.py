@@ -38,7 +38,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         'records the topics of a running robot instead.')
     parser.add_argument('out', type=Path, help='folder for the bags')
     sim = parser.add_argument_group('simulator')
-    sim.add_argument('--episodes', type=int, default=100, metavar='N', help='how many (100)')
+    sim.add_argument('--episodes', type=int, default=100, metavar='N',
+                     help='how many (100); with --every-colour, how many scenes')
     sim.add_argument('--seed', type=int, default=0, metavar='N',
                      help='seed of the first; each further episode has the next one (0)')
     sim.add_argument('--tasks', nargs='+', default=[], metavar='TASK',
@@ -49,8 +50,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     sim.add_argument('--no-noise', action='store_true',
                      help='do not disturb what is executed; there is less to learn from then')
     sim.add_argument('--processes', type=int, default=1, metavar='N', help='at the same time (1)')
-    sim.add_argument('--image-format', default='jpeg', metavar='FORMAT', help='jpeg or png (jpeg)')
-    sim.add_argument('--jpeg-quality', type=int, default=95, metavar='1..100')
+    sim.add_argument('--image-format', metavar='FORMAT', help='jpeg or png, in bags (jpeg)')
+    sim.add_argument('--jpeg-quality', type=int, metavar='1..100', help='in bags (95)')
     record_set.add_arguments(sim)
     record_live.add_arguments(parser)
 
@@ -68,12 +69,17 @@ def run(args: argparse.Namespace) -> int:
     tasks = named_tasks(args.tasks)
     jobs = _jobs(tasks, range(args.seed, args.seed + args.episodes),
                  every_colour=args.every_colour)
+    image_options = {
+        name: value for name, value in (('format', args.image_format),
+                                        ('jpeg_quality', args.jpeg_quality)) if value is not None}
     if args.size:
+        if image_options:
+            raise ParameterError('--image-format and --jpeg-quality are for bags, got --size, '
+                                 'whose set holds frames as they are; leave them out')
         return record_set.run(args, functools.partial(_record, args, jobs))
     from octo_ros.bags.recording import ImageFormat
 
-    image_format = from_flat(ImageFormat, {
-        'format': args.image_format, 'jpeg_quality': args.jpeg_quality}, source='octo-ros record')
+    image_format = from_flat(ImageFormat, image_options, source='octo-ros record')
     output_folder.prepare(args.out, SETTINGS, {
         'tasks': [task.name for task in tasks], 'noise': not args.no_noise,
         **dataclasses.asdict(image_format)})

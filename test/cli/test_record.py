@@ -68,6 +68,7 @@ def test_it_goes_on_where_it_was_stopped(recorded, capsys):
     (['--tasks', 'reach', '--no-noise'], 'noise was True'),
     (['--tasks', 'reech'], "did you mean 'reach'"),
     (['--tasks', 'reach', '--image-format', 'jpg'], "did you mean 'jpeg'"),
+    (['--image-format', 'png', '--size', 'primary=32x32'], 'are for bags, got --size'),
     (['--tasks', 'reach', '--episodes', '0'], '--episodes must be at least 1'),
 ])
 def test_options_that_do_not_fit_are_refused(recorded, capsys, options, words):
