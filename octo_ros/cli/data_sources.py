@@ -1,6 +1,7 @@
 """What `octo-ros data` and `octo-ros finetune` read: recordings, and data sets."""
 
 import argparse
+import dataclasses
 import functools
 import itertools
 import multiprocessing
@@ -55,11 +56,10 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
                         'where a recording says so')
     parser.add_argument('--readers', type=int, default=1, metavar='N',
                         help='processes that read recordings (1)')
-    sets = parser.add_argument_group('data sets')
-    sets.add_argument('--split', help='part of an RLDS data set (train)')
-    sets.add_argument('--actions', choices=('recorded', 'reached'), default='recorded',
-                      help='take motions as recorded, or from the states that were reached, with '
-                      'a binary gripper, as Octo was trained on BridgeData (recorded)')
+    parser.add_argument('--actions', choices=('recorded', 'reached'), default='recorded',
+                        help='take motions as recorded, or from the states that were reached, '
+                        'with a binary gripper, as Octo was trained on BridgeData (recorded)')
+    parser.add_argument('--split', help='part of an RLDS data set (train)')
 
 
 def read_all(args: argparse.Namespace, wanted: Mapping[str, tuple[int, int]], *,
@@ -172,9 +172,8 @@ def _open(path: Path, args: argparse.Namespace, profile: 'RobotProfile',
 
 def _open_bags(paths: Sequence[Path], args: argparse.Namespace, profile: 'RobotProfile',
                wanted: Mapping[str, tuple[int, int]]) -> tuple[Iterator[Found], int]:
-    if args.actions != 'recorded' or args.split:
-        raise ParameterError('--actions and --split must go with LeRobot or RLDS data sets, got '
-                             f'the recording {paths[0]}')
+    if args.split:
+        raise ParameterError(f'--split must go with RLDS data sets, got the recording {paths[0]}')
     cameras = _cameras(args) or _cameras_of(paths)
     read = functools.partial(_read_bag, args=args, profile=profile, wanted=wanted,
                              cameras=cameras)
@@ -220,11 +219,16 @@ def _read_bag(path: Path, args: argparse.Namespace, profile: 'RobotProfile',
               ) -> tuple[str, 'Demonstration | OctoError']:
     from octo_ros.bags.demonstrations import SamplingParams
     from octo_ros.bags.demonstrations import read_demonstration
+    from octo_ros.data.relabel import reached_episode
 
     params = SamplingParams(step_s=profile.step_s, max_age_s=1.5 * profile.step_s)
     try:
-        return str(path), read_demonstration(
+        found = read_demonstration(
             path, _topics(path, args, cameras), profile.action.names, params, wanted)
+        if args.actions == 'reached' and found.episode is not None:
+            found = dataclasses.replace(found, episode=reached_episode(
+                found.episode, profile.gripper.indices, delta=profile.action.delta))
+        return str(path), found
     except (BagError, DataError, ObservationError) as error:
         return str(path), error
 

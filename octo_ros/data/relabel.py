@@ -1,10 +1,12 @@
 """Actions from what the robot did, as Octo relabelled BridgeData before training."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
 from octo_ros.array_typing import Float
+from octo_ros.data.episode import Episode
 from octo_ros.errors import DataError
 
 _OPEN = 0.95
@@ -39,6 +41,25 @@ def reached_actions(
     for index in grippers:
         found[:, index] = binary_gripper(actions[:, index])[:-1]
     return found
+
+
+def reached_episode(episode: Episode, grippers: Sequence[int], *, delta: bool) -> Episode:
+    """Returns an episode with reached actions, which is a step shorter; see `reached_actions`.
+
+    Raises:
+        DataError: it has no proprio or one that is too short, or a single step.
+    """
+    if episode.proprio is None:
+        raise DataError(f'{episode.name} must have a state to take reached actions from, got '
+                        'none; name its topic with --state, or leave the actions as recorded')
+    if len(episode) < 2:
+        raise DataError(f'{episode.name} must have two steps for a reached action, got one')
+    return dataclasses.replace(
+        episode,
+        actions=reached_actions(episode.actions, episode.proprio, grippers, delta=delta),
+        proprio=episode.proprio[:-1],
+        images={key: frames[:-1] for key, frames in episode.images.items()},
+        present={key: mask[:-1] for key, mask in episode.present.items()})
 
 
 def binary_gripper(values: Float[np.ndarray, 't']) -> Float[np.ndarray, 't']:

@@ -12,12 +12,13 @@ from octo_ros.data.store import EpisodeSet
 STEP_NS = 200_000_000
 
 
-def write_bag(path, actions, *, success=True):
+def write_bag(path, actions, *, success=True, state=None):
     recording.write_episode(path, recording.RecordedEpisode(
         instruction='lift the block', success=success,
         stamps_ns=STEP_NS * np.arange(len(actions)),
         images={'primary': np.zeros((len(actions), 32, 48, 3), np.uint8)},
-        state=np.zeros((len(actions), 7)), actions=actions), start_ns=1_700_000_000_000_000_000)
+        state=np.zeros((len(actions), 7)) if state is None else state, actions=actions),
+        start_ns=1_700_000_000_000_000_000)
 
 
 @pytest.fixture
@@ -49,6 +50,27 @@ def test_recordings_are_not_overwritten_by_the_set_made_of_them(bags, capsys, ou
 
 def test_check_of_sound_recordings_succeeds(bags):
     assert main(['data', 'check', str(bags / '0')]) == 0
+
+
+def test_reached_actions_of_a_recording_are_the_differences_of_its_states(tmp_path):
+    state = np.cumsum(np.arange(28.0).reshape(4, 7) / 100, axis=0)
+    actions = np.full((4, 7), 0.5)
+    actions[:, 6] = [1.0, 0.5, 0.0, 0.0]
+    write_bag(tmp_path / 'bags/0', actions, state=state)
+    command = ['data', 'build', str(tmp_path / 'bags'), '--size', 'primary=16x16',
+               '--actions', 'reached']
+    assert main([*command, '--out', str(tmp_path / 'set'), '--state', '/state']) == 0
+    found = EpisodeSet(tmp_path / 'set')
+    np.testing.assert_allclose(found.actions[:, :6], np.diff(state, axis=0)[:, :6], atol=1e-6)
+    np.testing.assert_array_equal(found.actions[:, 6], [1.0, 0.0, 0.0])
+    np.testing.assert_allclose(found.proprio, state[:-1], atol=1e-6)
+    assert len(found.images['image_primary']) == 3
+
+
+def test_reached_actions_of_a_recording_want_its_state(bags, tmp_path, capsys):
+    assert main(['data', 'build', str(bags), '--out', str(tmp_path / 'set'), '--actions',
+                 'reached']) == 2
+    assert 'name its topic with --state' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(('faults', 'lengths'), [('mend', [6, 4]), ('skip', [6])])
