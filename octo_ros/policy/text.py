@@ -161,8 +161,9 @@ class TextProcessor:
         """
         ids = np.full((len(texts), self.max_length), _PAD, np.int64)
         mask = np.zeros_like(ids)
+        found = {text: self._tokens(text) for text in dict.fromkeys(texts)}
         for row, text in enumerate(texts):
-            tokens = [*self._tokens(text)[:self.max_length - 1], _END]
+            tokens = [*found[text][:self.max_length - 1], _END]
             ids[row, :len(tokens)] = tokens
             mask[row, :len(tokens)] = 1
         return {'input_ids': ids, 'attention_mask': mask}

@@ -114,8 +114,8 @@ def test_a_damaged_vocabulary_is_named(tmp_path):
 def test_a_long_instruction_is_cut_as_in_training_and_says_so(vocabulary, caplog):
     processor = TextProcessor.from_config(CONFIG, vocabulary=vocabulary)
     with caplog.at_level(logging.WARNING, 'octo_ros'):
-        encoded = processor.encode(['open the drawer ' * 625])
-    assert encoded['attention_mask'].tolist() == [16 * [1]]
+        encoded = processor.encode(3 * ['open the drawer ' * 625])
+    assert encoded['attention_mask'].tolist() == 3 * [16 * [1]]
     assert encoded['input_ids'][0, -1] == 1
     (record,) = caplog.records
     assert 'sees only' in record.getMessage()
