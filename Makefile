@@ -8,7 +8,7 @@ WORKERS ?= 2
 # The meshes of the simulated arm. What the package depends on has no wheels for Python 3.13.
 ARM := 'gym-aloha>=0.1.5'
 
-.PHONY: demo pictures test lint install clean
+.PHONY: demo pictures policy test lint install clean
 
 demo: $(INSTALLED)
 	@scripts/install_renderer.sh $(RUN)
@@ -18,6 +18,18 @@ demo: $(INSTALLED)
 pictures: $(INSTALLED)
 	$(VENV)/bin/octo-ros demo --video gif $(ARGS)
 	cp demo_out/demo.gif demo_out/demo.png doc/
+
+# The shipped policy made anew, in the folder policy. The second line wants a GPU with 12 GB.
+SIZES := --size primary=64x64 --size wrist=64x64
+policy: $(READY)
+	$(VENV)/bin/octo-ros record policy/demos --episodes 24000 --processes $$(nproc) $(SIZES)
+	$(VENV)/bin/octo-ros finetune policy/demos --robot viperx_sim --preset tabletop \
+	  --out policy/tabletop
+	$(RUN) scripts/teach_colours.py policy/tabletop/checkpoint policy/taught
+	$(VENV)/bin/octo-ros record policy/scenes --seed 200000 --episodes 1900 --every-colour \
+	  --processes $$(nproc) $(SIZES)
+	$(VENV)/bin/octo-ros finetune policy/scenes --robot viperx_sim --preset tabletop_words \
+	  --checkpoint policy/taught --out policy/trained
 
 test: $(READY) lint
 	$(RUN) -m pytest -n $(WORKERS) --dist loadfile -q

@@ -49,7 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         'eval', help='measure how often a policy does its tasks in the simulator',
         description='Runs the policy in closed loop in scenes that training never saw: the '
         'controller node and the simulator node, each in its own process, over real DDS. Gives '
-        'success with 95 %% Wilson intervals, and videos. Run again, it goes on where it was '
+        'success with 95 % Wilson intervals, and videos. Run again, it goes on where it was '
         'stopped.')
     parser.add_argument('--checkpoint', help='folder or hf:// name (the shipped one)')
     parser.add_argument('--out', type=Path, default=Path('eval_out'), metavar='DIR',

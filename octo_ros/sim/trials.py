@@ -161,7 +161,7 @@ def markdown(rows: Sequence[Figure]) -> str:
              '|---|---|---|---|---|---|---|']
     lines += [
         f'| {row.condition} | {row.kind} | {row.successes}/{row.trials} = '
-        f'{row.successes / row.trials:.0%} | {row.low:.0%} to {row.high:.0%} | '
+        f'{100 * row.successes / row.trials:.3g}% | {row.low:.0%} to {row.high:.0%} | '
         f'{row.right / row.trials:.0%} | {row.wrong / row.trials:.0%} | {row.mean_steps:.0f} |'
         for row in rows]
     return '\n'.join(lines) + '\n'

@@ -166,7 +166,7 @@ def _observation_tokenizers(tokenizers: Mapping[str, Any], image_keys: Sequence[
         if spec['kwargs'].get('task_stack_keys'):
             spec['kwargs']['task_stack_keys'] = [key]
         kept[key.removeprefix('image_')] = spec
-    for option, make in (('detail', _detail_tokenizer), ('instructed', _instructed_tokenizer)):
+    for option, make in (('detail', _detail_tokenizer), ('instructed', instructed_tokenizer)):
         for camera in getattr(params, option):
             key = f'image_{camera}'
             if key not in image_keys:
@@ -193,7 +193,7 @@ def _detail_tokenizer(key: str) -> dict[str, Any]:
         'obs_stack_keys': [key], 'task_stack_keys': [key], 'encoder': encoder}}
 
 
-def _instructed_tokenizer(key: str) -> dict[str, Any]:
+def instructed_tokenizer(key: str) -> dict[str, Any]:
     """Returns a tokenizer in detail that looks for what is told; goal images tell it nothing."""
     spec = _detail_tokenizer(key)
     del spec['kwargs']['task_stack_keys']
