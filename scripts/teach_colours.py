@@ -43,6 +43,8 @@ NAME = 'primary_instructed'
 KEYS = ('image_primary', 'proprio')
 SCENES_AT_ONCE = 5  # few, so that there are many steps: it is they that break the guessing
 LEARNING_RATE = 1e-3
+HELD_OUT = 200  # scenes, the first ones, to examine the student with
+ENOUGH = 0.95  # of them; blocks side by side are worth nearly the same motion
 Scenes = dict[str, np.ndarray]
 
 
@@ -86,6 +88,7 @@ class Lessons:
             'action': normalize(scenes['action'], statistics['action'], 'normal')}
         texts = list(dict.fromkeys(
             text for task in all_tasks() for text in task.instructions()))
+        self.count = len(scenes['action'])
         self.ids = base.text_processor.encode(texts)
         self.of_colour = [np.array([row for row, text in enumerate(texts) if colour in text])
                           for colour in COLOURS]
@@ -114,6 +117,14 @@ class Lessons:
             'action_pad_mask': np.ones(action.shape, bool)}
 
 
+    def right(self, answers: np.ndarray) -> float:
+        """Returns how often answers (n, 7) to the examination go for the block that was told."""
+        told = self.scenes['action'][:len(answers) // len(COLOURS), :, :2]
+        given = answers[:, :2].reshape(-1, len(COLOURS), 1, 2)
+        nearest = np.linalg.norm(given - told[:, None], axis=-1).argmin(axis=-1)
+        return float((nearest == np.arange(len(COLOURS))).mean())
+
+
 def student_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the policy's config with two layers and the new tokenizer for its only eye."""
     student = copy.deepcopy(dict(config['model']))
@@ -125,13 +136,13 @@ def student_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return student
 
 
-def teach(base: OctoModel, lessons: Lessons, steps: int) -> Mapping[str, Any]:
-    """Returns the student's parameters."""
+def teach(base: OctoModel, lessons: Lessons, most: int) -> Mapping[str, Any]:
+    """Returns the parameters of a student that listens, after `most` steps at most."""
     module = build_module(student_config(base.config), params_shapes=base.params)
     rng = np.random.default_rng(0)
-    first = lessons.batch(np.arange(1), rng)
+    examination = lessons.batch(np.arange(min(HELD_OUT, lessons.count)), rng)
     fresh = jax.jit(module.init)(jax.random.key(0), *(
-        first[name] for name in ('observations', 'tasks', 'timestep_pad_mask')))['params']
+        examination[name] for name in ('observations', 'tasks', 'timestep_pad_mask')))['params']
     params, _ = merge_params(fresh, base.params)
     schedule = optax.join_schedules(
         [optax.linear_schedule(0.0, LEARNING_RATE, 100), optax.constant_schedule(LEARNING_RATE)],
@@ -150,14 +161,27 @@ def teach(base: OctoModel, lessons: Lessons, steps: int) -> Mapping[str, Any]:
         updates, state = optimizer.update(gradient, state, params)
         return optax.apply_updates(params, updates), state, value
 
+    @jax.jit
+    def answer(params: Any, batch: Mapping[str, Any]) -> jax.Array:
+        inputs = (batch[name] for name in ('observations', 'tasks', 'timestep_pad_mask'))
+        return module.apply({'params': params}, *inputs, method='sample_actions',
+                            rng=jax.random.key(0))[..., 0, :]
+
     params = jax.tree.map(jnp.copy, params)  # a step uses up what it is given
-    state, count = optimizer.init(params), len(lessons.scenes['action'])
-    for number in track(range(steps), 'Teaching'):
-        batch = lessons.batch(rng.integers(0, count, SCENES_AT_ONCE), rng)
+    state, losses = optimizer.init(params), []
+    for number in range(1, most + 1):
+        batch = lessons.batch(rng.integers(HELD_OUT, lessons.count, SCENES_AT_ONCE), rng)
         params, state, value = step(params, state, batch, jax.random.key(number))
-        if (number + 1) % 500 == 0:
-            print(f'step {number + 1}: loss {float(value):.2f}', flush=True)
-    return params
+        losses.append(value)
+        if number % 250 == 0:
+            right = lessons.right(np.asarray(answer(params, examination)).reshape(-1, 7))
+            print(f'step {number}: loss {np.mean(losses):.2f}, right block {right:.0%}',
+                  flush=True)
+            losses.clear()
+            if right >= ENOUGH:
+                return params
+    raise SystemExit(f'the student was to go for the right block in {ENOUGH:.0%} of the scenes '
+                     f'after {most} steps; give more --steps')
 
 
 def join(base: OctoModel, student: Mapping[str, Any]) -> OctoModel:
@@ -189,7 +213,7 @@ def main() -> None:
     parser.add_argument('checkpoint', type=Path)
     parser.add_argument('out', type=Path)
     parser.add_argument('--scenes', type=int, default=12_000, help='(12000)')
-    parser.add_argument('--steps', type=int, default=6720, help='(6720)')
+    parser.add_argument('--steps', type=int, default=30_000, help='at most (30000)')
     parser.add_argument('--processes', type=int, default=2, help='that draw scenes (2)')
     args = parser.parse_args()
     base = OctoModel.load_pretrained(args.checkpoint)

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from octo_ros import params as schema
+from octo_ros.array_typing import Float
 from octo_ros.array_typing import Int
 from octo_ros.checkpoint.merge import MergeReport
 from octo_ros.checkpoint.merge import flatten
@@ -97,8 +99,9 @@ def plan_finetune(base: OctoModel, episodes: EpisodeSet, model_params: ModelPara
     statistics = _statistics(episodes, subsets[0], action_mask)
     sources = _Sources(base, config, episodes, statistics, model_params, params)
     processor = base.text_processor if sources.language else None
-    example = _example(sources.make(subsets[0]), processor)
-    model, report = _merged(base, config, example, params.seed,
+    source = sources.make(subsets[0])
+    example = _example(source, processor)
+    model, report = _merged(base, config, example, params.seed, source.mean_action,
                             {dataset: statistics} if dataset else statistics)
     evaluators = _evaluators(model, sources, subsets[1], params, devices)
     setup = Setup(
@@ -244,7 +247,8 @@ def _example(source: BatchSource, processor: Any) -> dict[str, Any]:
 
 
 def _merged(base: OctoModel, config: Mapping[str, Any], example: Mapping[str, Any], seed: int,
-            statistics: Mapping[str, Any]) -> tuple[OctoModel, MergeReport]:
+            mean: Float[np.ndarray, 'ad'], statistics: Mapping[str, Any]
+            ) -> tuple[OctoModel, MergeReport]:
     module = build_module(config['model'], params_shapes=base.params)
     mask = example['observation']['timestep_pad_mask']
     init = functools.partial(module.init, jax.random.key(seed))
@@ -252,10 +256,25 @@ def _merged(base: OctoModel, config: Mapping[str, Any], example: Mapping[str, An
     merged, report = merge_params(shapes, base.params)
     if not report.exact:
         fresh = jax.jit(init)(example['observation'], example['task'], mask)['params']
-        merged, report = merge_params(fresh, base.params)
+        merged, report = merge_params(_begin_with_mean(fresh, mean), base.params)
     model = OctoModel(module, merged, config, example, dataset_statistics=statistics,
                       text_processor=base.text_processor)
     return model, report
+
+
+def _begin_with_mean(params: Mapping[str, Any], mean: Float[np.ndarray, 'ad']) -> dict[str, Any]:
+    """Lets fresh linear heads begin with the mean action, not with noise of the actions' size.
+
+    From a few episodes noise is not unlearnt before the rest is learnt by heart.
+    """
+    changed = dict(params)
+    for group, values in params.items():
+        if 'mean_proj' in values:
+            kernel, bias = values['mean_proj']['kernel'], values['mean_proj']['bias']
+            changed[group] = {**values, 'mean_proj': {
+                'kernel': jnp.zeros_like(kernel),
+                'bias': jnp.tile(jnp.asarray(mean, bias.dtype), len(bias) // len(mean))}}
+    return changed
 
 
 def _evaluators(model: OctoModel, sources: _Sources, subset: np.ndarray, params: TrainParams,

@@ -41,6 +41,16 @@ def test_a_camera_that_the_data_lack_gets_no_other_tokenizer(base, episodes, opt
         plan_finetune(base, episodes, ModelParams(**{option: ('primry',)}), run_params())
 
 
+def test_a_fresh_linear_head_begins_with_the_mean_action(base, episodes):
+    plan = plan_finetune(base, episodes, ModelParams(head='mse'), run_params())
+    example = plan.model.example_batch
+    actions = plan.model.module.apply(
+        {'params': plan.model.params}, example['observation'], example['task'],
+        example['observation']['timestep_pad_mask'], method='sample_actions',
+        rng=jax.random.key(0))
+    np.testing.assert_allclose(actions[0], 2 * [plan.setup.source.mean_action], atol=1e-6)
+
+
 @pytest.fixture(scope='module')
 def instructed(base, episodes):
     """Returns a model whose fresh conditioning is no longer the identity."""
