@@ -29,9 +29,10 @@ _SCALAR = 3
 # msgpack derives its limit on the length of maps from its buffer.
 _SMALLEST_BUFFER = 4096
 _CHUNKED = '__msgpack_chunked_array__'
-# What wrong bytes can make msgpack, numpy or the decoding below raise.
+# What wrong bytes can make msgpack, numpy or the decoding below raise. SyntaxError: numpy reads
+# a type name with a comma in it as Python.
 _DAMAGE = (ValueError, TypeError, LookupError, AttributeError, OverflowError, MemoryError,
-           msgpack.UnpackException)
+           SyntaxError, msgpack.UnpackException)
 
 
 def to_device(array: np.ndarray) -> jax.Array:
@@ -132,7 +133,11 @@ class _Decoder:
         self._in_pieces |= full and array.ndim == 1
         return array if self._in_pieces else self._place(array)
 
-    def join(self, node: Tree) -> Any:
+    def join(self, node: dict[Any, Any]) -> Any:
+        foreign = [key for key in node if not isinstance(key, str)]
+        if foreign:
+            raise ValueError(
+                f'keys must be strings, got {type(foreign[0]).__name__} {foreign[0]!r:.80}')
         if _CHUNKED not in node:
             return node
         self._in_pieces = False

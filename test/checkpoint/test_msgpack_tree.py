@@ -7,6 +7,7 @@ import sys
 import flax.serialization
 import jax
 import jax.numpy as jnp
+import msgpack
 import numpy as np
 import pytest
 
@@ -118,6 +119,21 @@ def test_any_wrong_byte_gives_a_tree_or_an_error_for_people(tmp_path):
             read_tree(tmp_path / 'tree')
         except CheckpointError as error:
             assert str(tmp_path / 'tree') in str(error)
+
+
+def test_a_damaged_type_name_is_no_syntax_error(tmp_path):
+    whole = flax.serialization.msgpack_serialize(TREE)
+    (tmp_path / 'tree').write_bytes(whole.replace(b'bool', b',ool'))
+    with pytest.raises(CheckpointError, match=r'/tree: .* damaged after \d whole arrays'):
+        read_tree(tmp_path / 'tree')
+
+
+@pytest.mark.parametrize(('key', 'words'), [
+    (1, 'int 1'), (0.5, 'float 0.5'), (b'bias', "bytes b'bias'"), (None, 'NoneType None')])
+def test_a_key_that_is_no_string_is_refused_with_the_file(tmp_path, key, words):
+    (tmp_path / 'tree').write_bytes(msgpack.packb({'stem': {'scale': 1, key: 2}}))
+    with pytest.raises(CheckpointError, match=f'/tree: .*keys must be strings, got {words}'):
+        read_tree(tmp_path / 'tree')
 
 
 _MEASURE = """
