@@ -9,6 +9,7 @@ from octo_ros.errors import OctoError
 from octo_ros.messages.commands import CommandMessages
 from octo_ros.messages.runtime import Runtime
 from octo_ros.nodes.image_fallback import ros_image_fallback
+from octo_ros.nodes.inputs import described
 from octo_ros.nodes.publishers import message_class
 from octo_ros.nodes.schema import ControllerParams
 from octo_ros.nodes.schema import in_full
@@ -58,6 +59,7 @@ def assemble(params: ControllerParams, policy: Policy | None, logger: RcutilsLog
     if params.instruction:
         for note in runtime.set_instruction(params.instruction):
             logger.info(note)
+    logger.info(described(params.instruction))
     if (params.profile.command.type == 'twist'
             and params.command_rate_hz < _SLOWEST_TWISTS_HZ):
         logger.warning(

@@ -71,6 +71,7 @@ class ControllerNode(ParameterNode, LifecycleNode):
         self._outputs: Outputs | None = None
         self._control: Control | None = None
         self._clocked: list[Timer] = []
+        self._past: dict[str, tuple[int, ...]] = {}
         self._settings = Settings(self, self._change_instruction)
         self._emergency = LatchedSubscription(
             self, Bool, 'emergency_stop', self._on_emergency, MutuallyExclusiveCallbackGroup())
@@ -162,7 +163,8 @@ class ControllerNode(ParameterNode, LifecycleNode):
             assembly.runtime, assembly.messages, self._outputs, self._arming,
             lambda: self.get_clock().now().nanoseconds, self.get_logger())
         self._inputs = Inputs(self, assembly.runtime, transport=params.transport,
-                              stream_qos=params.qos.streams)
+                              stream_qos=params.qos.streams, past=self._past,
+                              on_instruction=self._settings.show_instruction)
 
     def _stop_timers(self) -> None:
         for timer in self._clocked:

@@ -6,6 +6,7 @@ commands the robot and listens to the emergency stop does not have.
 
 import threading
 from collections.abc import Callable
+from collections.abc import MutableMapping
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
@@ -24,7 +25,8 @@ class Goals:
     """The subscriptions of goal images, one for each key that the checkpoint takes a goal of."""
 
     def __init__(self, node: Node, runtime: Runtime, image_type: type,
-                 group: CallbackGroup) -> None:
+                 group: CallbackGroup,
+                 past: MutableMapping[str, tuple[int, ...]] | None = None) -> None:
         """Subscribes.
 
         Args:
@@ -32,6 +34,8 @@ class Goals:
             runtime: takes the goals.
             image_type: class of the messages.
             group: a mutually exclusive group.
+            past: topic to stamps of messages that were forgotten; kept for those who come after,
+                so that latched publishers do not bring them back.
         """
         self._node = node
         self._runtime = runtime
@@ -40,9 +44,11 @@ class Goals:
         self._lock = threading.Lock()
         self._pending: dict[str, Any] = {}
         self._worker: Worker[str] = Worker(self._take_all, self._on_error, name='octo-goals')
-        self._subscriptions = [
-            LatchedSubscription(node, image_type, f'goal/{key}', self._keeping(key), group)
-            for key in runtime.spec.goal_keys]
+        self._past = {} if past is None else past
+        self._subscriptions = {
+            topic: LatchedSubscription(node, image_type, topic, self._keeping(key), group,
+                                       past=self._past.get(topic, ()))
+            for key in runtime.spec.goal_keys for topic in [f'goal/{key}']}
 
     def warn_of_strays(self) -> None:
         """Warns once of each publisher of a goal that nobody listens to; call it now and then."""
@@ -61,17 +67,22 @@ class Goals:
                 f"{', '.join(known) or 'no key'}, got '{key}'{closest(key, known)}")
 
     def forget(self) -> None:
-        """Drops what was received but not decoded yet."""
-        with self._lock:
-            self._pending.clear()
+        """Drops what was received but not decoded yet; nothing received so far comes again."""
+        self._drop_pending()
+        for topic, subscription in self._subscriptions.items():
+            self._past[topic] = subscription.heard
 
     def destroy(self) -> None:
         """Ends subscriptions and thread."""
-        for subscription in self._subscriptions:
+        for subscription in self._subscriptions.values():
             subscription.destroy()
-        self.forget()
+        self._drop_pending()
         if not self._worker.stop(_WORKER_TIMEOUT_S):
             self._node.get_logger().warning('A goal image is still being decoded; it is dropped')
+
+    def _drop_pending(self) -> None:
+        with self._lock:
+            self._pending.clear()
 
     def _keeping(self, key: str) -> Callable[[Any], None]:
         def keep(message: Any) -> None:

@@ -1,6 +1,7 @@
 """What the controller listens to. Callbacks store; nothing is decoded here."""
 
 from collections.abc import Callable
+from collections.abc import MutableMapping
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped
@@ -22,13 +23,16 @@ from octo_ros.nodes.latched import LatchedSubscription
 from octo_ros.nodes.schema import in_full
 
 _TYPES = {PROPRIO: JointState, MEASURED_JOINTS: JointState, MEASURED_POSE: PoseStamped}
+_INSTRUCTION = 'instruction'
 _IMAGE_TYPES = {'raw': Image, 'compressed': CompressedImage}
 
 
 class Inputs:
     """The subscriptions of a configured controller."""
 
-    def __init__(self, node: Node, runtime: Runtime, *, transport: str, stream_qos: str) -> None:
+    def __init__(self, node: Node, runtime: Runtime, *, transport: str, stream_qos: str,
+                 past: MutableMapping[str, tuple[int, ...]],
+                 on_instruction: Callable[[str], Any]) -> None:
         """Subscribes to cameras, further streams, instruction and goals.
 
         Args:
@@ -36,9 +40,14 @@ class Inputs:
             runtime: takes the messages.
             transport: `raw` or `compressed`, for cameras and goals.
             stream_qos: name of the quality of service of cameras and further streams.
+            past: topic to stamps of messages that must not come again, from one `Inputs` of a
+                node to the next.
+            on_instruction: told of the text that the topic or `clear_task` brought into force.
         """
         self._node = node
         self._runtime = runtime
+        self._past = past
+        self._show_instruction = on_instruction
         self._refused = False
         streams = MutuallyExclusiveCallbackGroup()
         task = MutuallyExclusiveCallbackGroup()
@@ -49,8 +58,9 @@ class Inputs:
                 callback_group=streams)
             for name in runtime.streams}
         self._instruction = LatchedSubscription(
-            node, String, 'instruction', self._on_instruction, task)
-        self._goals = Goals(node, runtime, image, task)
+            node, String, _INSTRUCTION, self._on_instruction, task,
+            past=past.get(_INSTRUCTION, ()))
+        self._goals = Goals(node, runtime, image, task, past)
 
     @property
     def topics(self) -> dict[str, str]:
@@ -62,7 +72,7 @@ class Inputs:
         for note in self._runtime.set_instruction(text):
             self._node.get_logger().info(note)
         self._node.get_logger().info(
-            f"Instruction: '{_shortened(text)}'" if text else 'The instruction was taken away')
+            described(text) if text else 'The instruction was taken away')
 
     def warn_of_strays(self) -> None:
         """Warns once of each publisher of a goal for a key that there is not."""
@@ -72,12 +82,15 @@ class Inputs:
         """Takes the task away, and with it goals that were received but not decoded yet."""
         self._goals.forget()
         self._runtime.clear_task()
+        self._show_instruction('')
 
     def destroy(self) -> None:
         """Ends all subscriptions."""
         for stream in self._streams.values():
             self._node.destroy_subscription(stream)
         self._instruction.destroy()
+        # Its words live on in the parameter, where they may have been replaced or taken away.
+        self._past[_INSTRUCTION] = self._instruction.heard
         self._goals.destroy()
 
     def _storing(self, name: str) -> Callable[[Any], None]:
@@ -100,6 +113,7 @@ class Inputs:
                     f'instruction: {in_full(str(error))}; the task stays as it was')
             self._refused = True
             return
+        self._show_instruction(message.data)
         self._tell_of_recovery()
 
     def _tell_of_recovery(self) -> None:
@@ -108,5 +122,9 @@ class Inputs:
         self._refused = False
 
 
-def _shortened(text: str, length: int = 80) -> str:
-    return text if len(text) <= length else f'{text[:length]}… ({len(text)} characters)'
+def described(text: str, length: int = 80) -> str:
+    """Returns the line of the log on an instruction."""
+    if not text:
+        return 'No instruction yet'
+    shortened = text if len(text) <= length else f'{text[:length]}… ({len(text)} characters)'
+    return f"Instruction: '{shortened}'"

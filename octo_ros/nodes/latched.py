@@ -8,6 +8,7 @@ such topic; what a latched publisher sends arrives on both and is passed on once
 
 import collections
 from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
@@ -24,7 +25,8 @@ class LatchedSubscription:
     """Two subscriptions of one topic, seen as one."""
 
     def __init__(self, node: Node, message_type: type, topic: str,
-                 callback: Callable[[Any], None], group: CallbackGroup) -> None:
+                 callback: Callable[[Any], None], group: CallbackGroup, *,
+                 past: Iterable[int] = ()) -> None:
         """Subscribes.
 
         Args:
@@ -33,13 +35,20 @@ class LatchedSubscription:
             topic: name, relative names are resolved as usual.
             callback: called once for each message.
             group: a mutually exclusive group, so that the two do not run at the same time.
+            past: what was `heard` by an earlier one; a latched publisher sends its last message
+                to every new subscription, and it is not passed on again.
         """
         self._node = node
         self._callback = callback
-        self._seen: collections.deque[int] = collections.deque(maxlen=_REMEMBERED)
+        self._seen: collections.deque[int] = collections.deque(past, maxlen=_REMEMBERED)
         self._subscriptions = [
             self._subscribe(message_type, topic, durability, group)
             for durability in (DurabilityPolicy.TRANSIENT_LOCAL, DurabilityPolicy.VOLATILE)]
+
+    @property
+    def heard(self) -> tuple[int, ...]:
+        """Source stamps of the last messages [ns]."""
+        return tuple(self._seen)
 
     def _subscribe(self, message_type: type, topic: str, durability: DurabilityPolicy,
                    group: CallbackGroup) -> Any:

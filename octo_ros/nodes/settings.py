@@ -55,6 +55,10 @@ class Settings:
         self._show(params.to_flat(read))
         return read
 
+    def show_instruction(self, text: str) -> None:
+        """Keeps the parameter at the text in force, for the next `read` and for those who ask."""
+        self._write([Parameter('instruction', value=text)])
+
     def _file_values(self) -> dict[str, Any]:
         robot = parameters.given(self._node).get('robot', schema.ControllerParams.robot)
         try:
@@ -65,12 +69,14 @@ class Settings:
 
     def _show(self, flat: dict[str, Any]) -> None:
         """Lets `ros2 param get` tell the values of the profile that is in use."""
-        shown = [Parameter(name, value=list(value) if isinstance(value, tuple) else value)
-                 for name, value in flat.items()
-                 if name.startswith(_PREFIX) and self._node.has_parameter(name)]
+        self._write([Parameter(name, value=list(value) if isinstance(value, tuple) else value)
+                     for name, value in flat.items()
+                     if name.startswith(_PREFIX) and self._node.has_parameter(name)])
+
+    def _write(self, values: list[Parameter]) -> None:
         self._writing = True
         try:
-            self._node.set_parameters(shown)
+            self._node.set_parameters(values)
         finally:
             self._writing = False
 

@@ -57,7 +57,9 @@ OUTPUTS = (
 SERVICES = (
     Row('~/arm', 'std_srvs/srv/SetBool', 'Lets commands out, or holds them back.'),
     Row('~/capture_goal', 'std_srvs/srv/Trigger', "Takes this moment's views as goal images."),
-    Row('~/clear_task', 'std_srvs/srv/Trigger', 'Takes instruction and goals away.'),
+    Row('~/clear_task', 'std_srvs/srv/Trigger',
+        'Takes instruction and goals away; neither the parameter `instruction` nor a latched '
+        'publisher brings them back when the node is configured anew.'),
     Row('~/reset', 'std_srvs/srv/Trigger', 'Forgets history, chunks and targets.'),
 )
 

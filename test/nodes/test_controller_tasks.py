@@ -1,6 +1,13 @@
 """The task of the controller over real DDS: instruction and goals."""
 
+import re
+
+import numpy as np
 from geometry_msgs.msg import TwistStamped
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rclpy.qos import DurabilityPolicy
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
@@ -12,6 +19,15 @@ from test.nodes.conftest import twist_values
 CHUNK = '/octo_controller/action_chunk'
 TWIST = '/octo_controller/command/twist'
 FAST = {'profile.step_s': 0.05, 'cameras': ['image_primary']}
+# Sends a new subscription its earlier messages, too, before those to come.
+LATCHED = QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def configure_anew(ros) -> None:
+    for number in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP,
+                   Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+        assert ros.call(ChangeState, '/octo_controller/change_state',
+                        transition=Transition(id=number)).success
 
 
 def test_a_new_instruction_counts_within_one_policy_step(
@@ -104,3 +120,51 @@ def test_a_blank_instruction_that_is_repeated_is_told_once_and_so_is_its_end(
     said = capfd.readouterr().err
     assert said.count('must hold words') == 2
     assert said.count('instruction: it can be used again') == 2
+
+
+def test_a_cleared_task_stays_away_when_the_controller_is_configured_anew(
+        ros, make_controller, capfd) -> None:
+    controller = make_controller(instruction='task A', **FAST).start()
+    publisher = ros.node.create_publisher(String, 'instruction', LATCHED)
+    publisher.publish(String(data='task B'))
+
+    def shown() -> str:
+        return controller.node.get_parameter('instruction').value
+
+    ros.wait_until(lambda: shown() == 'task B', 'the parameter to follow the topic')
+    assert ros.call(Trigger, '/octo_controller/clear_task').success
+    assert shown() == ''
+    configure_anew(ros)
+    assert controller.node._assembly.runtime.task.empty
+    publisher.publish(String(data='task C'))
+    ros.wait_until(lambda: shown() == 'task C', 'a new task')
+    configure_anew(ros)
+    assert controller.node._assembly.runtime.task.text == 'task C'
+    said = re.findall('Instruction: .*|No instruction yet', capfd.readouterr().err)
+    assert said == ["Instruction: 'task A'", "Instruction: 'task B'", 'No instruction yet',
+                    "Instruction: 'task C'", "Instruction: 'task C'"]
+
+
+def test_only_goals_that_were_not_cleared_come_back_when_it_is_configured_anew(
+        ros, make_controller, capfd) -> None:
+    controller = make_controller(**FAST).start()
+    publisher = ros.node.create_publisher(Image, 'goal/image_primary', LATCHED)
+
+    def publish(level: int) -> None:
+        publisher.publish(
+            Image(height=2, width=2, encoding='mono8', step=2, data=bytes([level]) * 4))
+
+    def wait_for(level: int) -> None:
+        ros.wait_until(
+            lambda: np.max(controller.node._assembly.runtime.task.goals.get(
+                'image_primary', 0)) == level, f'the goal {level}')
+
+    publish(1)
+    wait_for(1)
+    configure_anew(ros)
+    wait_for(1)
+    assert ros.call(Trigger, '/octo_controller/clear_task').success
+    configure_anew(ros)
+    publish(2)
+    wait_for(2)
+    assert capfd.readouterr().err.count('New goal image for image_primary') == 3
