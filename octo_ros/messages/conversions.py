@@ -25,6 +25,8 @@ from octo_ros.policy.poses import Pose
 
 _Rgb = UInt8[np.ndarray, 'ih iw 3']
 _NS = 1_000_000_000
+# Behind the end mark of a compressed image; more must be zeros, of a buffer of fixed size.
+_MOST_TRAILING = 1024
 
 
 class _Encoding(NamedTuple):
@@ -186,9 +188,15 @@ def _decode_compressed(message: Any) -> _Rgb:
 
 
 def _check_end(data: bytes, name: str) -> None:
-    """Raises when the end mark is missing: OpenCV fills what is lacking with grey, in silence."""
+    """Raises when the end mark is missing: OpenCV fills what is lacking with grey, in silence.
+
+    A JPEG that lost bytes in its middle keeps the mark and is not noticed: OpenCV does not tell.
+    """
     for start, end in ((b'\xff\xd8', b'\xff\xd9'), (b'\x89PNG', b'IEND')):
-        if data.startswith(start) and end not in data[-1024:]:
+        if not data.startswith(start):
+            continue
+        mark = data.rfind(end)
+        if mark < 0 or not data.endswith(bytes(max(len(data) - mark - _MOST_TRAILING, 0))):
             raise ObservationError(
                 f"compressed image '{name}' is truncated: {len(data)} bytes without an end mark")
 

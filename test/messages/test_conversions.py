@@ -181,9 +181,19 @@ def test_truncated_compressed_image_is_refused(messages, suffix):
         decode_image(messages.compressed(data[:len(data) // 2]))
 
 
-def test_padding_behind_a_compressed_image_is_allowed(messages):
-    data = cv2.imencode('.jpg', _noise(16, 16, 3))[1].tobytes()
-    assert decode_image(messages.compressed(data + bytes(64))).shape == (16, 16, 3)
+@pytest.mark.parametrize('suffix', ['.png', '.jpg'])
+@pytest.mark.parametrize('zeros', [64, 1100, 4096, 200_000])
+def test_a_buffer_larger_than_its_compressed_image_is_not_truncated(messages, suffix, zeros):
+    data = cv2.imencode(suffix, _noise(16, 16, 3))[1].tobytes()
+    padded = decode_image(messages.compressed(data + bytes(zeros)))
+    np.testing.assert_array_equal(padded, decode_image(messages.compressed(data)))
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.jpg'])
+def test_truncated_image_in_a_larger_buffer_is_refused(messages, suffix):
+    data = cv2.imencode(suffix, _noise(64, 64, 3))[1].tobytes()
+    with pytest.raises(ObservationError, match='truncated'):
+        decode_image(messages.compressed(data[:len(data) // 2] + bytes(4096)))
 
 
 @pytest.mark.parametrize(('data', 'encoding', 'match'), [
