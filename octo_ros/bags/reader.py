@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import logging
+import os
 from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -61,7 +62,8 @@ class BagReader:
         Raises:
             BagError: it is missing, or no message of it can be read.
         """
-        self.path = Path(path)
+        # Unlike Path.expanduser, this leaves the home of a user that there is not as it is.
+        self.path = Path(os.path.expanduser(path))
         self.damage: list[str] = []
         self.types: Typestore = get_typestore(Stores.ROS2_KILTED)
         self._reader: Reader | None = None

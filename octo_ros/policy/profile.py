@@ -5,6 +5,7 @@ same names work as overrides in the controller's parameters.
 """
 
 import dataclasses
+import os
 import pathlib
 
 import yaml
@@ -137,7 +138,8 @@ def load_profile(name_or_path: str) -> RobotProfile:
         ParameterError: no such profile, or a value of it is wrong.
     """
     folder = assets.config_dir() / 'robots'
-    path = pathlib.Path(name_or_path)
+    # Unlike Path.expanduser, this leaves the home of a user that there is not as it is.
+    path = pathlib.Path(os.path.expanduser(name_or_path))
     if path.suffix not in ('.yaml', '.yml'):
         path = folder / f'{name_or_path}.yaml'
     if not path.is_file():
@@ -147,7 +149,16 @@ def load_profile(name_or_path: str) -> RobotProfile:
             f"'{name_or_path}'{closest(name_or_path, known)}")
     try:
         tree = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
-    except yaml.YAMLError as error:
+    except OSError as error:
+        raise ParameterError(
+            f'The robot profile {path} cannot be read ({error.strerror}); give another file'
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ParameterError(
+            f'The robot profile {path} must be UTF-8 text, got byte '
+            f'{error.object[error.start]:#04x} at {error.start}; save it in that encoding'
+        ) from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that cannot be
         raise ParameterError(f'The robot profile {path} must be valid YAML: {error}') from error
     if not isinstance(tree, dict):
         raise ParameterError(

@@ -40,6 +40,15 @@ def test_topics_can_be_chosen(ten_steps, storage):
     assert [message.topic for message in chosen] == ['/cam/front'] * 10
 
 
+def test_recording_below_the_home_folder_is_found(ten_steps, monkeypatch):
+    folder = ten_steps()
+    monkeypatch.setenv('HOME', str(folder.parent))
+    with BagReader(f'~/{folder.name}') as bag:
+        assert bag.path == folder
+    with pytest.raises(BagError, match='recording ~nobody-of-that-name/bag must exist'):
+        BagReader('~nobody-of-that-name/bag')
+
+
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
 def test_storage_file_alone_is_read(ten_steps, storage):
     folder = ten_steps(storage=storage)

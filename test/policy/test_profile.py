@@ -1,6 +1,7 @@
 """Profiles are read by name or path; what does not go together is refused."""
 
 import pathlib
+import sys
 
 import pytest
 import yaml
@@ -38,6 +39,36 @@ def test_a_profile_can_be_read_by_path(tmp_path: pathlib.Path) -> None:
     profile = load_profile(write(tmp_path, 'step_s: 0.1\nlimits: {max_speed: 0.2}'))
     assert (profile.step_s, profile.limits.max_speed) == (0.1, 0.2)
     assert profile.motion_indices == (0, 1, 2, 3, 4, 5)
+
+
+def test_a_profile_below_the_home_folder_is_found(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('HOME', str(tmp_path))
+    write(tmp_path, 'step_s: 0.1')
+    assert load_profile('~/mine.yaml').step_s == 0.1
+    with pytest.raises(ParameterError, match=r"got '~nobody-of-that-name/mine\.yaml'"):
+        load_profile('~nobody-of-that-name/mine.yaml')
+
+
+@pytest.mark.parametrize(('content', 'problem'), [
+    ('# Gérard\nstep_s: 0.1'.encode('latin-1'), 'must be UTF-8 text, got byte 0xe9 at 3'),
+    (b'since: 2024-99-99', 'must be valid YAML: month must be in'),
+    (b'step_s: [', 'must be valid YAML: '),
+])
+def test_an_unreadable_profile_is_refused_with_its_file(
+    tmp_path: pathlib.Path, content: bytes, problem: str
+) -> None:
+    (tmp_path / 'mine.yaml').write_bytes(content)
+    with pytest.raises(ParameterError, match=f'{tmp_path}/mine.yaml {problem}'):
+        load_profile(str(tmp_path / 'mine.yaml'))
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='uses /proc')
+def test_a_profile_that_cannot_be_read_is_refused_with_its_file(tmp_path: pathlib.Path) -> None:
+    (tmp_path / 'mine.yaml').symlink_to('/proc/self/mem')  # forbidden even to root
+    with pytest.raises(ParameterError, match=r'mine\.yaml cannot be read .Input/output error'):
+        load_profile(str(tmp_path / 'mine.yaml'))
 
 
 def test_an_unknown_robot_is_refused_with_the_closest() -> None:
