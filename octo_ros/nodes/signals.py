@@ -73,6 +73,9 @@ class StopSignals:
             if not self._past_start.wait(_BLOCK_S):
                 self._log('Told to stop during a step that cannot be interrupted: ends as it is')
                 end_now()
+            # Python complains of a signal whose byte nobody can read any more.
+            while self._ours.recv(1):
+                pass
 
 
 def end_now(code: int = 0) -> None:

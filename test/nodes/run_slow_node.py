@@ -1,6 +1,6 @@
 """A node that is deep in compiled code, where no handler of Python's runs; for tests of its end.
 
-    python run_slow_node.py start|callback|leave|error|fault
+    python run_slow_node.py start|callback|stop|leave|error|fault
 """
 
 import hashlib
@@ -24,7 +24,7 @@ def work():
 
 
 class SlowNode(Node):
-    """Is slow to start, in a callback, or to go, or fails while a callback does not end."""
+    """Is slow to start, in a callback, to stop or to go, or fails while a callback hangs."""
 
     def __init__(self):
         super().__init__('slow')
@@ -34,7 +34,7 @@ class SlowNode(Node):
         """Starts."""
         if sys.argv[1] == 'start':
             work()
-        elif sys.argv[1] == 'leave':
+        elif sys.argv[1] in ('stop', 'leave'):
             print('working', flush=True)
         else:
             self.create_timer(0.01, self._work)
@@ -47,7 +47,10 @@ class SlowNode(Node):
         work()
 
     def stop(self):
-        """Has nothing to stop."""
+        """Stops, once the standard input has ended."""
+        if sys.argv[1] == 'stop':
+            print('stopping', flush=True)
+            sys.stdin.read()
 
 
 if __name__ == '__main__':

@@ -17,8 +17,9 @@ def start(domain_id):
     started = []
 
     def make(place):
-        started.append(subprocess.Popen([sys.executable, str(PROGRAM), place], text=True,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+        started.append(subprocess.Popen(
+            [sys.executable, str(PROGRAM), place], text=True, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE))
         assert started[-1].stdout.readline() == 'working\n'
         return started[-1]
 
@@ -52,6 +53,15 @@ def test_further_signals_do_not_kill_a_process_that_is_on_its_way_out(start):
     _, errors = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0
     assert 'Traceback' not in errors
+
+
+def test_a_second_ctrl_c_while_a_node_stops_says_nothing(start):
+    process = start('stop')
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == 'stopping\n'
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=TIMEOUT_S)
+    assert (process.returncode, errors) == (0, '')
 
 
 @pytest.mark.parametrize(('place', 'reason'), [
