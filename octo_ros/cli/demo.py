@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from typing import Any
 
+from octo_ros.cli import named_checkpoint
 from octo_ros.errors import OctoError
 from octo_ros.errors import ParameterError
 from octo_ros.errors import closest
@@ -34,7 +35,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description='Simulator and controller in processes of their own, in real time: a task in '
         'words, one by goal images, and a change of the instruction in mid-run. Leaves a film and '
         'a picture. Where this machine cannot draw, a recording is played instead.')
-    parser.add_argument('--checkpoint', help='folder or hf:// name (the shipped policy)')
+    parser.add_argument('--checkpoint', default=named_checkpoint.SHIPPED,
+                        help=f'{named_checkpoint.HELP} (shipped)')
     parser.add_argument('--instruction', metavar='TEXT',
                         help="one task only, in the simulator's words ('lift the red block')")
     parser.add_argument('--seed', type=int, default=FIRST_SEED, metavar='N',
@@ -87,7 +89,6 @@ def _prepare_ros(folder: Path) -> None:
 
 def _run_live(args: argparse.Namespace) -> int:
     from octo_ros.assets import is_untrained
-    from octo_ros.assets import shipped_policy
     from octo_ros.cli import demo_report
     from octo_ros.nodes import demo_live
     from octo_ros.sim.video import can_write_mp4
@@ -96,7 +97,7 @@ def _run_live(args: argparse.Namespace) -> int:
     begin_s = time.monotonic()
     if args.view:
         check_display()
-    checkpoint = args.checkpoint or str(shipped_policy())
+    checkpoint = named_checkpoint.checkpoint_path(args.checkpoint)
     note = UNTRAINED if is_untrained(checkpoint) else ''
     acts = _one_act(args.instruction, args.seed) if args.instruction else _acts(args.seed)
     print(f'Policy: {checkpoint}')

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 from typing import Protocol
 
+from octo_ros.cli import named_checkpoint
 from octo_ros.cli import output_folder
 from octo_ros.cli.record import named_tasks
 from octo_ros.cli.weights import weights_of
@@ -51,7 +52,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         'controller node and the simulator node, each in its own process, over real DDS. Gives '
         'success with 95 % Wilson intervals, and videos. Run again, it goes on where it was '
         'stopped.')
-    parser.add_argument('--checkpoint', help='folder or hf:// name (the shipped one)')
+    parser.add_argument('--checkpoint', default=named_checkpoint.SHIPPED,
+                        help=f'{named_checkpoint.HELP} (shipped)')
     parser.add_argument('--out', type=Path, default=Path('eval_out'), metavar='DIR',
                         help='where tables, videos and logs go (eval_out)')
     parser.add_argument('--conditions', nargs='+', default=list(DEFAULT_CONDITIONS),
@@ -116,9 +118,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _checkpoint(args: argparse.Namespace) -> str:
-    from octo_ros.assets import shipped_policy
-
-    given = args.checkpoint or str(shipped_policy())
+    given = named_checkpoint.checkpoint_path(args.checkpoint)
     return given if given.startswith('hf://') else str(Path(given).expanduser().resolve())
 
 

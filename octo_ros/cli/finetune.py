@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from octo_ros.cli import closed_loop_test
 from octo_ros.cli import data
 from octo_ros.cli import finetune_settings
+from octo_ros.cli import named_checkpoint
 from octo_ros.cli import training_options
 from octo_ros.cli.training_options import Options
 from octo_ros.errors import ParameterError
@@ -148,7 +149,8 @@ def _prepare(args: argparse.Namespace, options: Options) -> tuple['OctoModel', '
     from octo_ros.train.scratch import scratch_model
 
     if options.checkpoint:
-        model = OctoModel.load_pretrained(options.checkpoint, vocabulary=args.vocabulary)
+        path = named_checkpoint.checkpoint_path(options.checkpoint)
+        model = OctoModel.load_pretrained(path, vocabulary=args.vocabulary)
         sizes = {key: value.shape[2:4] for key, value in model.example_batch['observation'].items()
                  if key.startswith('image_')}
         with first_before_others('episodes'):

@@ -50,7 +50,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--preset', action=_Preset, metavar='NAME',
                         help='start from a run of this name; --preset help tells of them')
     parser.add_argument('--checkpoint',
-                        help='folder, hf://owner/name, or scratch: a small new model (scratch)')
+                        help='folder, hf://owner/name, shipped (the policy for the simulator), or '
+                        'scratch: a small new model (scratch)')
     parser.add_argument('--size', action='append', default=[], metavar='KEY=HEIGHTxWIDTH',
                         help='size of a camera of a new model, primary=96x96; multiples of 16')
     parser.add_argument('--vocabulary', metavar='PATH', help="the checkpoint's sentencepiece file")
