@@ -15,11 +15,17 @@ from octo_ros.errors import BagError
 from octo_ros.errors import ParameterError
 from octo_ros.errors import closest
 from octo_ros.messages.conversions import stamp_ns
+from octo_ros.messages.ingest import MEASURED_JOINTS
+from octo_ros.messages.ingest import MEASURED_POSE
+from octo_ros.messages.ingest import PROPRIO
 
 ACTION_TYPES = ('sensor_msgs/msg/JointState', 'std_msgs/msg/Float64MultiArray',
                 'trajectory_msgs/msg/JointTrajectory')
 DEFAULT_ACTION_TOPICS = ('/expert_action', '/action')
 DEFAULT_INSTRUCTION_TOPIC = '/instruction'
+_STATE_TYPES = {PROPRIO: 'sensor_msgs/msg/JointState',
+                MEASURED_JOINTS: 'sensor_msgs/msg/JointState',
+                MEASURED_POSE: 'geometry_msgs/msg/PoseStamped'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +68,7 @@ def map_topics(bag: BagReader, image_keys: Sequence[str], *, cameras: Mapping[st
         cameras: key, with or without `image_`, to topic. When empty, topics that name a key are
             taken (`/image_wrist`, `/camera_wrist/image_raw`), or the only camera for the
             checkpoint's first key.
-        others: further stream name to topic (`proprio`, `measured_pose`).
+        others: further stream name to topic (`proprio`, `measured_pose`, `measured_joints`).
         instruction: topic of the text task; `/instruction` when None and there.
         action: topic of the recorded action; `/expert_action` or `/action` when None and there.
 
@@ -85,7 +91,7 @@ def map_topics(bag: BagReader, image_keys: Sequence[str], *, cameras: Mapping[st
     for topic in streams.values():
         _require(bag, topic, IMAGE_TYPES)
     for name, topic in (others or {}).items():
-        bag.require(topic)
+        _require(bag, topic, (_STATE_TYPES[name],))
         streams[name] = topic
     if instruction is None and DEFAULT_INSTRUCTION_TOPIC in bag.topics:
         instruction = DEFAULT_INSTRUCTION_TOPIC

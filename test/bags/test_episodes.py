@@ -89,6 +89,17 @@ def test_topics_that_do_not_fit_are_refused(bag, options, error, match):
         map_topics(bag, KEYS, **options)
 
 
+@pytest.mark.parametrize(('name', 'topic', 'words'), [
+    ('measured_pose', '/expert_action',
+     'geometry_msgs/msg/PoseStamped, got sensor_msgs/msg/JointState'),
+    ('measured_joints', '/instruction', 'sensor_msgs/msg/JointState, got std_msgs/msg/String'),
+    ('proprio', '/cam/hand', 'sensor_msgs/msg/JointState, got sensor_msgs/msg/Image'),
+])
+def test_a_state_of_another_type_is_refused_like_a_camera(bag, name, topic, words):
+    with pytest.raises(BagError, match=f"topic '{topic}' must have the type {words}"):
+        map_topics(bag, KEYS, cameras={'wrist': '/cam/hand'}, others={name: topic})
+
+
 def test_action_is_ordered_by_name_where_names_are_given():
     message = types.SimpleNamespace(name=['grip', 'y', 'x'], position=np.array([1.0, 2.0, 3.0]))
     assert decode_action(message, NAMES).tolist() == [3.0, 2.0, 1.0]
