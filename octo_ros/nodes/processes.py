@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,7 +28,7 @@ def node_command(module: str, values: Mapping[str, Any], remaps: Mapping[str, st
     words = [sys.executable, '-m', 'octo_ros.nodes.lifeline', str(os.getpid()), module,
              '--ros-args']
     for name, value in values.items():
-        words += ['-p', f'{name}:={json.dumps(value)}']  # JSON is YAML, with its strings quoted
+        words += ['-p', f'{name}:={_yaml(value)}']
     for name, topic in remaps.items():
         words += ['-r', f'{name}:={topic}']
     return words
@@ -90,3 +91,12 @@ def last_words(log: Path) -> str:
     """Returns the last lines of a log; empty when there is none."""
     lines = log.read_text(errors='replace').splitlines() if log.is_file() else []
     return '\n'.join(lines[-_TAIL_LINES:])[-_TAIL_CHARACTERS:]
+
+
+def _yaml(value: Any) -> str:
+    """Returns a value as JSON, which is YAML with its strings quoted, but for its escapes.
+
+    YAML knows no surrogate pairs, and would fold some characters or refuse them as they are.
+    """
+    return re.sub(r'[^ -~]', lambda found: f'\\U{ord(found[0]):08x}',
+                  json.dumps(value, ensure_ascii=False))

@@ -6,6 +6,9 @@ import subprocess
 import sys
 
 import pytest
+import rclpy
+from rclpy.context import Context
+from rclpy.node import Node
 
 from octo_ros.nodes import processes
 from test.processes import alive
@@ -90,3 +93,20 @@ def test_the_last_words_are_the_last_lines(tmp_path):
     assert processes.last_words(log) == ''
     log.write_text('\n'.join(map(str, range(20))))
     assert processes.last_words(log).split() == ['14', '15', '16', '17', '18', '19']
+
+
+@pytest.mark.parametrize('value', [
+    'put the 😀 in the 🥣', '“größer” 杯', 'a\\ud83d\\ude00 "b"',
+    'del \x7f nel \x85 line\u2028end',
+    '\ufeffmark', 'yes', '', ['cup', '😀'], 0.5, True])
+def test_a_parameter_reaches_the_node_whatever_its_characters(domain_id, value):
+    words = processes.node_command('module', {'text': value}, {})
+    context = Context()
+    rclpy.init(args=words, context=context, domain_id=domain_id)
+    node = Node('asker', context=context, start_parameter_services=False,
+                automatically_declare_parameters_from_overrides=True)
+    try:
+        assert node.get_parameter('text').value == value
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown(context=context)
