@@ -74,7 +74,10 @@ def run(args: argparse.Namespace) -> int:
     """Replays; returns 1 when the error is greater than asked for."""
     from octo_ros.bags.reader import BagReader
     from octo_ros.policy.profile import load_profile
+    from octo_ros.policy.text import check_instruction
 
+    if args.instruction is not None:  # the node takes an empty one for none
+        check_instruction(args.instruction)
     args.checkpoint = named_checkpoint.checkpoint_path(args.checkpoint)
     profile = load_profile(args.robot)
     loop = _loop(args, profile)
@@ -132,11 +135,8 @@ def _offline(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile'
     from octo_ros.messages.runtime import Runtime
     from octo_ros.policy.policy import OctoPolicy
     from octo_ros.policy.policy import PolicyParams
-    from octo_ros.policy.text import check_instruction
 
     goals = _goals(args)
-    if args.instruction is not None:
-        check_instruction(args.instruction)
     policy = OctoPolicy.load(from_flat(PolicyParams, {
         'checkpoint': args.checkpoint, 'checkpoint_step': args.step, 'seed': args.seed,
         'vocabulary': args.vocabulary, 'statistics_key': profile.statistics_key,
