@@ -81,7 +81,7 @@ def load(
         raise ParameterError(f'step must be a whole number, got {type(step).__name__} {step!r}')
     root = locate(path_or_hf, step, revision=revision)
     config = read_config(root)
-    batch = _read_example_batch(root / EXAMPLE_BATCH)
+    batch = read_example_batch(root)
     statistics = read_statistics(root)
     chosen = _choose_step(root, step)
     item = _find_item(root / str(chosen))
@@ -134,7 +134,9 @@ def read_statistics(root: Path) -> dict[str, Any]:
     return statistics_file.to_arrays(_read_json(file), file) if file.is_file() else {}
 
 
-def _read_example_batch(file: Path) -> dict[str, Any]:
+def read_example_batch(root: Path) -> dict[str, Any]:
+    """Reads example_batch.msgpack of a checkpoint folder, under today's names."""
+    file = root / EXAMPLE_BATCH
     batch = legacy.update_example_batch(msgpack_tree.read_tree(file))
     lacking = [name for name in _BATCH_ENTRIES if name not in batch]
     if lacking:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 FAILED = 1
 CHUNKS = 'chunks'
-USUAL_KEYS = ('image_primary', 'image_secondary', 'image_wrist')
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -163,13 +162,12 @@ def _live(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile',
     from octo_ros.bags.live import collect_live
     from octo_ros.bags.results import require_actions
     from octo_ros.nodes.live_replay import run_live
+    from octo_ros.policy.spec import checkpoint_image_keys
 
     goals = _goals(args)
-    # The node knows its checkpoint and refuses other keys; the model is not loaded twice.
-    named = [part for topic in bag.topics for part in topic.split('/')]
-    keys = list(by_camera('--camera', args.camera)) or [
-        *USUAL_KEYS, *(part for part in named if part.startswith('image_'))]
-    topics = _topics(args, bag, keys)
+    # The node loads the model; here it would be a second one.
+    topics = _topics(args, bag, checkpoint_image_keys(
+        args.checkpoint, None if args.step < 0 else args.step))
     with _progress(bag, topics) as advance:
         chunks = run_live(
             args.bag, cameras={key: topics.streams[key] for key in topics.image_keys},

@@ -3,10 +3,13 @@
 import re
 from collections.abc import Mapping
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from octo_ros.checkpoint import released
+from octo_ros.checkpoint.spec_registry import build_module
 from octo_ros.errors import ParameterError
 from octo_ros.errors import closest
 from octo_ros.model.tokenizers import ImageTokenizer
@@ -62,13 +65,25 @@ def describe(
 
 def image_inputs(model: OctoModel) -> dict[str, tuple[int, int]]:
     """Returns the height and width of every image that a tokenizer uses, in their order."""
-    example = model.example_batch['observation']
-    keys = [
-        key
-        for tokenizer in model.module.octo_transformer.observation_tokenizers.values()
-        if isinstance(tokenizer, ImageTokenizer)
-        for key in tokenizer.observation_keys(example)]
-    return {key: tuple(np.shape(example[key])[2:4]) for key in dict.fromkeys(keys)}
+    return _image_inputs(model.module.octo_transformer.observation_tokenizers,
+                         model.example_batch['observation'])
+
+
+def checkpoint_image_keys(path_or_hf: str | Path, step: int | None = None) -> tuple[str, ...]:
+    """Returns the keys of `image_inputs` for a checkpoint whose parameters are not read: quickly.
+
+    Args:
+        path_or_hf: a folder, or `hf://owner/name[@revision]`.
+        step: the step to fetch from the hub; None takes the latest.
+
+    Raises:
+        CheckpointError: a file is missing, damaged or not what it must be.
+    """
+    root = released.locate(path_or_hf, step)
+    # The size of a task's language model may stand in the parameters alone.
+    config = {**released.read_config(root)['model'], 'task_tokenizers': {}}
+    return tuple(_image_inputs(build_module(config).octo_transformer.observation_tokenizers,
+                               released.read_example_batch(root)['observation']))
 
 
 def stacked_with(model: OctoModel, key: str) -> set[str]:
@@ -120,6 +135,17 @@ def envelope(statistics: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[fl
             f'{high.tolist()}; compute them again')
     return (
         tuple(np.where(mask, low, -np.inf).tolist()), tuple(np.where(mask, high, np.inf).tolist()))
+
+
+def _image_inputs(
+    tokenizers: Mapping[str, Any], example: Mapping[str, Any]
+) -> dict[str, tuple[int, int]]:
+    keys = [
+        key
+        for tokenizer in tokenizers.values()
+        if isinstance(tokenizer, ImageTokenizer)
+        for key in tokenizer.observation_keys(example)]
+    return {key: tuple(np.shape(example[key])[2:4]) for key in dict.fromkeys(keys)}
 
 
 def _example_goal(model: OctoModel, key: str) -> Any:

@@ -5,8 +5,10 @@ import pathlib
 import numpy as np
 import pytest
 
+from octo_ros.assets import shipped_checkpoint
 from octo_ros.errors import ParameterError
 from octo_ros.policy.octo_model import OctoModel
+from octo_ros.policy.spec import checkpoint_image_keys
 from octo_ros.policy.spec import describe
 from octo_ros.policy.spec import envelope
 from octo_ros.policy.spec import goal_sizes
@@ -50,8 +52,13 @@ def test_cameras_come_in_the_order_of_the_tokenizers(
 ) -> None:
     _, spec = spec_of(golden, folder)
     assert tuple(spec.image_sizes) == order
+    assert checkpoint_image_keys(golden / folder / 'ckpt') == order
     assert set(spec.goal_keys) == set(INSTRUCTION)
     assert not spec.uses_language
+
+
+def test_cameras_are_known_without_the_size_of_the_language_model() -> None:
+    assert checkpoint_image_keys(shipped_checkpoint()) == ('image_primary', 'image_wrist')
 
 
 def test_images_that_one_tokenizer_stacks_belong_together(golden: pathlib.Path) -> None:
