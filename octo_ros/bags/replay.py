@@ -32,7 +32,8 @@ class OfflineReplay:
     """Feeds one recording to a runtime that was prepared."""
 
     def __init__(self, runtime: Runtime, topics: TopicMap, *, names: Sequence[str], step_ns: int,
-                 fixed_task: bool = False, on_message: Callable[[], Any] | None = None) -> None:
+                 fixed_task: bool = False, on_message: Callable[[], Any] | None = None,
+                 on_note: Callable[[str], Any] = _LOG.info) -> None:
         """Keeps its parts.
 
         Args:
@@ -42,12 +43,14 @@ class OfflineReplay:
             step_ns: duration of a policy step [ns].
             fixed_task: the runtime has its task already; the recorded instruction is ignored.
             on_message: called after every message, for a progress bar.
+            on_note: told once each what the policy misses for the recorded tasks.
         """
         self._runtime = runtime
         self._topics = topics
         self._step_ns = step_ns
         self._fixed_task = fixed_task
         self._on_message = on_message
+        self._on_note = on_note
         self._told: set[str] = set()
         self._gathering = Gathering(topics, names, runtime.image_keys[0], step_ns)
         self._result = self._gathering.result
@@ -92,12 +95,15 @@ class OfflineReplay:
     def _instruct(self, message: BagMessage) -> None:
         """Does as the node: what cannot be used is told once, and the task stays as it was."""
         try:
-            self._runtime.set_instruction(message.message.data)
+            notes = self._runtime.set_instruction(message.message.data)
         except TaskError as error:
             if str(error) not in self._told:
                 _LOG.warning("'%s' at %.3f s: %s; the task stays as it was", message.topic,
                              (message.log_ns - self._result.start_ns) / _NS, error)
             self._told.add(str(error))
+            return
+        for note in notes:
+            self._on_note(note)
 
     def _tick(self, now_ns: int) -> None:
         job = self._runtime.poll(now_ns)

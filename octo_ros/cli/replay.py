@@ -2,9 +2,11 @@
 
 import argparse
 import contextlib
+import sys
 import tempfile
 import types
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from pathlib import Path
@@ -143,15 +145,18 @@ def _offline(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile'
     topics = _topics(args, bag, tuple(policy.spec.image_sizes))
     runtime = Runtime(policy, loop, profile, image_keys=topics.image_keys,
                       proprio=bool(args.proprio))
-    runtime.prepare()
+    runtime.prepare(_tell)
     for key, image in goals.items():
         runtime.set_goal(key, image)
     if args.instruction is not None:
         runtime.set_instruction(args.instruction)
+    if not runtime.task.empty:  # its parts may lack what the whole of it has
+        for note in policy.check_task(runtime.task):
+            _tell(note)
     with _progress(bag, topics) as advance:
         replay = OfflineReplay(
             runtime, topics, names=profile.action.names, step_ns=loop.step_ns,
-            fixed_task=not runtime.task.empty, on_message=advance)
+            fixed_task=not runtime.task.empty, on_message=advance, on_note=_tell)
         result = replay.run(bag.messages(topics.topics))
     require_actions(result)
     return result
@@ -216,7 +221,26 @@ def _topics(args: argparse.Namespace, bag: 'BagReader', image_keys: Sequence[str
     if args.instruction is None and topics.instruction is None and not args.goal:
         raise ParameterError(
             "'--instruction' or '--goal' must be given: the recording has no topic /instruction")
+    if args.goal and args.instruction is None:
+        _check_goals_alone(by_camera('--goal', args.goal), topics, image_keys)
     return topics
+
+
+def _check_goals_alone(goals: Iterable[str], topics: 'TopicMap', image_keys: Sequence[str]
+                       ) -> None:
+    """Refuses goals that are the whole task and that the policy does not see."""
+    if all(key in image_keys and key not in topics.image_keys for key in goals):
+        raise ParameterError(
+            f"'--goal' must be for a mapped camera ({', '.join(topics.image_keys)}) where it is "
+            f"the whole task, got {', '.join(goals)}: it would have no effect; give --camera for "
+            'it, or --instruction')
+    if topics.instruction is not None:
+        _tell(f'The instruction on {topics.instruction} is not used, --goal is the task; give '
+              '--instruction to have both.')
+
+
+def _tell(note: str) -> None:
+    print(note, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

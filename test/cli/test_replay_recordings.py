@@ -1,9 +1,11 @@
-"""`octo-ros replay` of recordings that are not quite what one would wish for."""
+"""`octo-ros replay` says what of a recording and of its options the policy does not get."""
 
 import os
 import subprocess
 import sys
 
+import cv2
+import numpy as np
 import pytest
 from rosbags.rosbag2 import Reader
 from rosbags.rosbag2 import StoragePlugin
@@ -12,8 +14,10 @@ from rosbags.typesys import Stores
 from rosbags.typesys import get_typestore
 
 from octo_ros.assets import shipped_recording
+from octo_ros.cli.main import main
 
 STORE = get_typestore(Stores.ROS2_KILTED)
+PRIMARY = 'primary=/camera_primary/image_raw/compressed'
 _NS = 1_000_000_000
 
 
@@ -27,8 +31,9 @@ def own_cache(tmp_path_factory, monkeypatch):
 def altered(tmp_path):
     """Writes the beginning of the shipped recording anew, with changes; returns its folder."""
     def write(*, copies=None, later_s=0.0, length_s=1.5):
+        bag = tmp_path / f'bag_{len(list(tmp_path.iterdir()))}'
         with Reader(shipped_recording()) as reader, Writer(
-                tmp_path / 'bag', version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+                bag, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
             topics = {
                 topic: writer.add_connection(topic, item.msgtype, typestore=STORE)
                 for item in reader.connections
@@ -38,8 +43,25 @@ def altered(tmp_path):
                 for topic in (item.topic, (copies or {}).get(item.topic)):
                     if topic:
                         writer.write(topics[topic], log_ns + round(later_s * _NS), data)
-        return tmp_path / 'bag'
+        return bag
     return write
+
+
+@pytest.fixture
+def goal(tmp_path):
+    """A file of a goal image."""
+    cv2.imwrite(str(tmp_path / 'goal.png'), np.zeros((48, 64, 3), np.uint8))
+    return tmp_path / 'goal.png'
+
+
+@pytest.fixture
+def offline(tmp_path, capsys):
+    """Runs an offline replay; returns its exit code and what it says on standard error."""
+    def run(bag, *options):
+        code = main(['replay', str(bag), '--checkpoint', 'untrained', '--out',
+                     str(tmp_path / 'out'), *options])
+        return code, capsys.readouterr().err
+    return run
 
 
 @pytest.fixture
@@ -60,3 +82,37 @@ def test_a_live_replay_leaves_out_a_camera_that_the_checkpoint_lacks(altered, li
     done = live(bag)
     assert done.returncode == 0, done.stderr
     assert 'chunks' in done.stdout
+
+
+def test_what_the_policy_does_not_get_is_told_once_each(altered, offline, goal):
+    code, said = offline(altered(), '--camera', PRIMARY)
+    assert code == 0
+    assert said.count('No camera is mapped to image_wrist: the policy works without.') == 1
+    assert said.count('No goal image for image_primary: zero pixels take its place.') == 1
+    assert 'is not used' not in said
+    code, said = offline(altered(), '--camera', PRIMARY, '--goal', f'wrist={goal}', '--goal',
+                         f'primary={goal}')
+    assert code == 0
+    for note in (
+            'No camera is mapped to image_wrist: the policy works without.',
+            'The instruction on /instruction is not used, --goal is the task',
+            'The goal for image_wrist has no effect: no camera is mapped to it.',
+            'No instruction: the language input is masked.'):
+        assert said.count(note) == 1, said
+    assert 'No goal image' not in said
+    code, said = offline(altered(), '--camera', PRIMARY, '--goal', f'wrist={goal}',
+                         '--instruction', 'put the red block on the plate')
+    assert code == 0
+    assert said.count('The goal for image_wrist has no effect') == 1
+    assert 'No instruction' not in said
+    assert 'is not used' not in said
+
+
+@pytest.mark.parametrize('options', [(), ('--live',)])
+def test_a_goal_without_effect_is_refused_as_the_whole_task(altered, offline, goal, options):
+    code, said = offline(altered(), '--camera', PRIMARY, '--goal', f'wrist={goal}', *options)
+    assert code == 2
+    assert said.splitlines()[-1] == (
+        "octo-ros replay: '--goal' must be for a mapped camera (image_primary) where it is the "
+        "whole task, got image_wrist: it would have no effect; give --camera for it, or "
+        "--instruction")
