@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import statistics
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,7 @@ from octo_ros.bags.episodes import require_finite
 from octo_ros.bags.reader import BagMessage
 from octo_ros.bags.results import ReplayResult
 from octo_ros.errors import BagError
+from octo_ros.messages.conversions import stamp_ns
 
 _LOG = logging.getLogger('octo_ros.bags')
 _NS = 1_000_000_000
@@ -45,6 +47,7 @@ class Gathering:
         self._first_fault: BagError | None = None
         self._view_stride = 1
         self._seen_views = 0
+        self._ahead_ns: list[int] = []
 
     def take(self, message: BagMessage) -> None:
         """Keeps a recorded action, and now and then a view."""
@@ -53,6 +56,8 @@ class Gathering:
             self._keep_action(message)
         elif message.topic == self._camera:
             self._keep_view(message)
+            if stamp := stamp_ns(message.message):
+                self._ahead_ns.append(message.log_ns - stamp)
 
     def finish(self, task: str) -> ReplayResult:
         """Puts the nearest recorded action, at most half a step away, beside each step.
@@ -68,6 +73,8 @@ class Gathering:
             if abs(int(stamps[nearest]) - step.stamp_ns) <= self._step_ns // 2:
                 self.result.steps[index] = dataclasses.replace(
                     step, recorded=recorded[nearest][1])
+        if self._ahead_ns:
+            self.result.clock_offset_s = statistics.median(self._ahead_ns) / _NS
         self.result.task = task
         return self.result
 

@@ -33,7 +33,7 @@ class BagMessage(NamedTuple):
 
     Attributes:
         topic: its topic.
-        log_ns: time of recording [ns].
+        log_ns: time of recording, less the reader's clock offset [ns].
         message: the message, with the fields of its ROS type.
     """
 
@@ -56,12 +56,18 @@ class BagReader:
         types: the message classes, also for writing.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, clock_offset_s: float = 0.0) -> None:
         """Opens a bag folder, or one .mcap or .db3 file.
+
+        Args:
+            path: the recording.
+            clock_offset_s: how far the times of recording are ahead of the clock that is meant,
+                such as that of the header stamps; it is taken off them [s].
 
         Raises:
             BagError: it is missing, or no message of it can be read.
         """
+        self._clock_offset_ns = round(clock_offset_s * 1e9)
         # Unlike Path.expanduser, this leaves the home of a user that there is not as it is.
         self.path = Path(os.path.expanduser(path))
         self.damage: list[str] = []
@@ -130,7 +136,7 @@ class BagReader:
                            f'{raw.log_ns / 1e9:.3f} s cannot be decoded '
                            f'({type(error).__name__}: {error}); it is left out')
                 continue
-            yield BagMessage(raw.topic, raw.log_ns, message)
+            yield BagMessage(raw.topic, raw.log_ns - self._clock_offset_ns, message)
 
     def _open(self) -> None:
         reader = Reader(self.path)

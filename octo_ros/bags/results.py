@@ -1,6 +1,8 @@
 """What comes out of a replay: executed steps, chunks, and what the recording says of them."""
 
 import dataclasses
+import re
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +12,8 @@ from octo_ros.array_typing import Float
 from octo_ros.errors import OctoError
 from octo_ros.messages.inference import AcceptedChunk
 from octo_ros.messages.postprocess import Command
+
+_DECIMAL = re.compile(r'\d+\.\d+')  # streams may be numbered
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,6 +48,8 @@ class ReplayResult:
         start_ns: time of the first message [ns].
         task: text of the task.
         holds: reasons for which there was no action, with the number of ticks.
+        clock_offset_s: how far the times of recording are ahead of the stamps of the reference
+            camera's images, in the middle; 0 without stamps [s].
     """
 
     steps: list[Step] = dataclasses.field(default_factory=list)
@@ -54,6 +60,7 @@ class ReplayResult:
     start_ns: int = 0
     task: str = ''
     holds: dict[str, int] = dataclasses.field(default_factory=dict)
+    clock_offset_s: float = 0.0
 
 
 def errors(steps: Sequence[Step]) -> Float[np.ndarray, 'n ad']:
@@ -62,9 +69,32 @@ def errors(steps: Sequence[Step]) -> Float[np.ndarray, 'n ad']:
     return np.array(rows, np.float64)
 
 
-def require_actions(result: ReplayResult) -> None:
-    """Raises OctoError with the reasons when the policy never gave an action."""
-    if not result.steps:
-        reasons = '; '.join(f'{reason} ({count} ticks)' for reason, count in
-                            sorted(result.holds.items(), key=lambda item: -item[1]))
-        raise OctoError(f'replay must give actions, got none: {reasons or "nothing to do"}')
+def require_actions(result: ReplayResult, *, max_age_s: float, taken_off_s: float = 0.0) -> None:
+    """Raises OctoError with the reasons when the policy never gave an action.
+
+    Args:
+        result: what came out.
+        max_age_s: greatest age of a usable observation [s].
+        taken_off_s: the clock offset that was taken off the times of recording already [s].
+    """
+    if result.steps:
+        return
+    reasons = [f'{reason} ({count} ticks)' for reason, count in
+               sorted(_grouped(result.holds).items(), key=lambda item: -item[1])]
+    if abs(result.clock_offset_s) > max_age_s:
+        offset_s = result.clock_offset_s + taken_off_s
+        reasons.append(
+            f"the times of recording are {abs(offset_s):.2f} s "
+            f"{'ahead of' if offset_s > 0 else 'behind'} the stamps of the images; if the clocks "
+            f'differed, give --clock-offset {offset_s:.2f}')
+    raise OctoError(f"replay must give actions, got none: {'; '.join(reasons) or 'nothing to do'}")
+
+
+def _grouped(holds: Mapping[str, int]) -> dict[str, int]:
+    """Adds up the reasons that differ in nothing but decimals, such as ages, under the first."""
+    firsts: dict[str, str] = {}
+    grouped: dict[str, int] = {}
+    for reason, count in holds.items():
+        first = firsts.setdefault(_DECIMAL.sub('', reason), reason)
+        grouped[first] = grouped.get(first, 0) + count
+    return grouped

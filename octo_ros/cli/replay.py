@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import math
 import sys
 import tempfile
 import types
@@ -64,6 +65,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument('--execute-steps', type=int, default=0, metavar='N',
                         help='steps from one inference to the next; half of a chunk if left')
     parser.add_argument('--window', type=int, default=0, help="history; the checkpoint's if left")
+    parser.add_argument('--clock-offset', type=float, default=0.0, metavar='S',
+                        help='seconds by which the times of recording are ahead of the header '
+                        'stamps, to be taken off (%(default)s)')
     parser.add_argument('--live', action='store_true', help='over DDS, to the real node')
     parser.add_argument('--out', type=Path, metavar='DIR',
                         help='where to write; octo_replay/<name of the recording> if left')
@@ -79,11 +83,13 @@ def run(args: argparse.Namespace) -> int:
 
     if args.instruction is not None:  # the node takes an empty one for none
         check_instruction(args.instruction)
+    if not math.isfinite(args.clock_offset):
+        raise ParameterError(f"'--clock-offset' must be finite, got {args.clock_offset}")
     args.checkpoint = named_checkpoint.checkpoint_path(args.checkpoint)
     profile = load_profile(args.robot)
     loop = _loop(args, profile)
     cameras = by_camera('--camera', args.camera)
-    with BagReader(args.bag) as bag:
+    with BagReader(args.bag, clock_offset_s=args.clock_offset) as bag:
         for topic in (*cameras.values(), args.proprio, args.pose, args.joints, args.action_topic):
             if topic:  # before the checkpoint is loaded, which takes long
                 bag.require(topic)
@@ -158,7 +164,7 @@ def _offline(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile'
             runtime, topics, names=profile.action.names, step_ns=loop.step_ns,
             fixed_task=not runtime.task.empty, on_message=advance, on_note=_tell)
         result = replay.run(bag.messages(topics.topics))
-    require_actions(result)
+    require_actions(result, max_age_s=loop.max_observation_age_s, taken_off_s=args.clock_offset)
     return result
 
 
@@ -187,11 +193,11 @@ def _live(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile',
                 'policy.vocabulary': args.vocabulary, 'loop.window': args.window,
                 'loop.execution': args.execution, 'loop.execute_steps': args.execute_steps,
                 'proprio': bool(args.proprio)},
-            on_message=advance)
+            clock_offset_s=args.clock_offset, on_message=advance)
     result = collect_live(
         bag.messages(topics.topics), chunks, topics, names=profile.action.names,
         loop=loop, task='' if goals and args.instruction is None else args.instruction)
-    require_actions(result)
+    require_actions(result, max_age_s=loop.max_observation_age_s, taken_off_s=args.clock_offset)
     return result
 
 

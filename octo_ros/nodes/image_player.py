@@ -60,6 +60,9 @@ class PlayerParams:
     tail_s: float = param(
         0.0, 'How long to stay, with the clock running, after the last message.', unit='s',
         ge=0.0, le=600.0)
+    clock_offset_s: float = param(
+        0.0, 'Taken off the times of recording, with `clock`: how far they are ahead of the '
+        'header stamps.', unit='s', ge=-1e10, le=1e10)
 
 
 class _Pace:
@@ -126,7 +129,7 @@ class ImagePlayer(parameters.ParameterNode):
         options = params.from_flat(
             PlayerParams, parameters.given(self), source=f'parameters of {self.get_name()}',
             beside=parameters.FOREIGN_NAMES)
-        with BagReader(options.bag) as bag:
+        with BagReader(options.bag, clock_offset_s=options.clock_offset_s) as bag:
             for topic in options.topics:
                 bag.require(topic)
             cameras = self._advertise(bag, options.topics or tuple(bag.topics))

@@ -40,7 +40,8 @@ _TRANSPORTS = {'sensor_msgs/msg/Image': 'raw', 'sensor_msgs/msg/CompressedImage'
 def run_live(bag_path: Path, *, cameras: Mapping[str, str], others: Mapping[str, str],
              instruction: str | None, instruction_topic: str | None,
              parameters: Mapping[str, Any], goals: Mapping[str, Any] | None = None,
-             on_message: Callable[[], Any] | None = None) -> list[LiveChunk]:
+             clock_offset_s: float = 0.0, on_message: Callable[[], Any] | None = None
+             ) -> list[LiveChunk]:
     """Plays a recording into a controller that is started for it.
 
     Args:
@@ -51,6 +52,7 @@ def run_live(bag_path: Path, *, cameras: Mapping[str, str], others: Mapping[str,
         instruction_topic: topic of the recording that carries the task.
         parameters: further parameters of the controller by name.
         goals: observation key to goal image, a compressed image message.
+        clock_offset_s: how far the times of recording are ahead of the header stamps [s].
         on_message: called after each message that was played.
 
     Returns:
@@ -76,7 +78,9 @@ def run_live(bag_path: Path, *, cameras: Mapping[str, str], others: Mapping[str,
         processes.node_command('octo_ros.nodes.controller_node', values, remaps),
         stdout=sys.stderr)
     try:
-        player = _player(context, bag_path, list(dict.fromkeys(remaps.values())), on_message)
+        player = _player(context, on_message, {
+            'bag': str(bag_path), 'topics': list(dict.fromkeys(remaps.values())),
+            'clock_offset_s': clock_offset_s})
         for key, image in (goals or {}).items():
             _publish_goal(player, key, image, transport)
         return _play(player, controller)
@@ -99,10 +103,9 @@ def _transport(bag_path: Path, cameras: Mapping[str, str]) -> str:
     return kinds.pop()
 
 
-def _player(context: Context, bag_path: Path, topics: list[str],
-            on_message: Callable[[], Any] | None) -> ImagePlayer:
-    options = {'bag': str(bag_path), 'topics': topics, 'clock': True, 'wait_for': NAME,
-               'tail_s': _TAIL_S}
+def _player(context: Context, on_message: Callable[[], Any] | None, values: Mapping[str, Any]
+            ) -> ImagePlayer:
+    options = {**values, 'clock': True, 'wait_for': NAME, 'tail_s': _TAIL_S}
     return ImagePlayer(on_message, context=context, parameter_overrides=[
         Parameter(name, value=value) for name, value in options.items()])
 

@@ -103,13 +103,41 @@ def test_recording_without_the_reference_camera_is_refused(record, policy, loop)
     recording.close()
     result = _replay(recording.path, policy, loop, cameras={'primary': '/cam/front'})
     with pytest.raises(OctoError, match=r"actions, got none: .*'image_primary' cannot be used"):
-        require_actions(result)
+        require_actions(result, max_age_s=loop.max_observation_age_s)
     with BagReader(recording.path) as bag:
         topics = map_topics(bag, ('image_primary',), cameras={'primary': '/cam/front'})
         runtime = Runtime(policy, loop, RobotProfile(), image_keys=['image_primary'])
         replay = OfflineReplay(runtime, topics, names=NAMES, step_ns=loop.step_ns)
         with pytest.raises(BagError, match="images for 'image_primary', got none"):
             replay.run(bag.messages(['/instruction']))
+
+
+@pytest.mark.parametrize(('ahead_s', 'words'), [
+    (2.06, "newest message on 'image_primary' is 2.06 s old, the limit is 0.5 s (28 ticks); "),
+    (-2.06, "newest message on 'image_primary' is stamped 2.06 s ahead of the clock, the limit is "
+     '0.5 s (28 ticks); '),
+])
+def test_times_of_another_clock_are_one_reason_with_the_offset_and_its_option(
+        record, policy, loop, ahead_s, words):
+    recording = record()
+    recording.text('/instruction', 0.0, 'wave')
+    for step in range(10):
+        recording.image('/cam/front', 0.15 * step, step)
+    recording.close()
+    with BagReader(recording.path, clock_offset_s=-ahead_s) as bag:
+        topics = map_topics(bag, ('image_primary',), cameras={'primary': '/cam/front'})
+        runtime = Runtime(policy, loop, RobotProfile(), image_keys=['image_primary'])
+        runtime.prepare()
+        result = OfflineReplay(runtime, topics, names=NAMES, step_ns=loop.step_ns).run(
+            bag.messages(topics.topics))
+    assert len(result.holds) > 2
+    direction = 'ahead of' if ahead_s > 0 else 'behind'
+    with pytest.raises(OctoError) as caught:
+        require_actions(result, max_age_s=loop.max_observation_age_s)
+    assert str(caught.value) == (
+        f'replay must give actions, got none: {words}the times of recording are 2.06 s '
+        f'{direction} the stamps of the images; if the clocks differed, give --clock-offset '
+        f'{ahead_s:.2f}')
 
 
 def test_recorded_action_that_does_not_fit_matters_only_if_asked_for(record, policy, loop, caplog):

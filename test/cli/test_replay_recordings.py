@@ -78,8 +78,8 @@ def live(tmp_path):
 
 def test_a_live_replay_leaves_out_a_camera_that_the_checkpoint_lacks(altered, live):
     bag = altered(copies={'/camera_primary/image_raw/compressed':
-                          '/camera_secondary/image_raw/compressed'})
-    done = live(bag)
+                          '/camera_secondary/image_raw/compressed'}, later_s=2.0)
+    done = live(bag, '--clock-offset', '2')
     assert done.returncode == 0, done.stderr
     assert 'chunks' in done.stdout
 
@@ -116,3 +116,26 @@ def test_a_goal_without_effect_is_refused_as_the_whole_task(altered, offline, go
         "octo-ros replay: '--goal' must be for a mapped camera (image_primary) where it is the "
         "whole task, got image_wrist: it would have no effect; give --camera for it, or "
         "--instruction")
+
+
+def test_a_recording_of_another_clock_names_the_offset_and_replays_with_it(
+        altered, offline, tmp_path):
+    assert offline(altered())[0] == 0
+    expected = (tmp_path / 'out' / 'actions.csv').read_bytes()
+    bag = altered(later_s=2.0)
+    fix = '--clock-offset 2.00'
+    for tried in ((), ('--clock-offset', '-2')):
+        code, said = offline(bag, *tried)
+        assert code == 2
+        assert said.strip().endswith('the times of recording are 2.00 s ahead of the stamps of '
+                                     f'the images; if the clocks differed, give {fix}')
+    code, said = offline(bag, *fix.split())
+    assert code == 0, said
+    assert (tmp_path / 'out' / 'actions.csv').read_bytes() == expected
+
+
+def test_a_clock_offset_that_is_no_number_is_refused(altered, offline):
+    code, said = offline(altered(), '--clock-offset', 'nan')
+    assert code == 2
+    assert said.splitlines()[-1] == (
+        "octo-ros replay: '--clock-offset' must be finite, got nan")

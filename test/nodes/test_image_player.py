@@ -79,6 +79,22 @@ def test_with_a_clock_the_recorded_stamps_stay_and_the_clock_runs_along(
     assert clock[-1] >= recorded[-1]
 
 
+def test_times_of_recording_are_played_in_the_clock_of_the_stamps(
+        ros, make_player, recorded) -> None:
+    clock = []
+    ros.node.create_subscription(
+        Clock, '/clock', lambda message: clock.append(message.clock.sec * NS
+                                                      + message.clock.nanosec), 100)
+    ended = make_player(clock=True, topics=[CAMERA], clock_offset_s=-2.5)
+    images = ros.collect(CompressedImage, CAMERA)
+    ros.wait_until(ended.is_set, 'the end of the recording')
+    ros.wait_until(lambda: len(images) == len(recorded), 'every image')
+    assert [stamp_ns(image) for image in images] == recorded
+    with BagReader(shipped_recording()) as bag:
+        last_ns = [item.log_ns for item in bag.messages([CAMERA])][-1]
+    assert clock[-1] == last_ns + 2_500_000_000
+
+
 def test_being_late_with_messages_does_not_make_the_whole_recording_late(
         ros, recorded) -> None:
     """Each message takes some time to be published, as on a busy machine."""
