@@ -135,22 +135,23 @@ class TabletopWords(Preset):
 
 @dataclasses.dataclass(frozen=True)
 class BridgeSmall(Preset):
-    """Trains a new small model on a handful of real episodes, on a processor without a GPU.
+    """Fine-tunes the shipped policy on a handful of real episodes, without a GPU.
 
-    It is for a first look at one's own data: a policy to rely on wants a released checkpoint.
+    It is for a first look at one's own data: a policy to rely on wants a released checkpoint. It
+    stops early, for a few episodes are soon learnt by heart.
 
-    Command: octo-ros finetune RECORDINGS --robot widowx --state /state --preset bridge_small
-        --out trained
-    Run time: not measured.
-    Expected success: not measured on a robot.
+    Command: octo-ros finetune RECORDINGS --robot widowx --state /state --actions reached
+        --preset bridge_small --out trained
+    Run time: 2 minutes on 2 processor cores.
+    Expected success: not measured on a robot; the README has the error on held-out episodes.
     """
 
-    sizes: Mapping[str, tuple[int, int]] = dataclasses.field(
-        default_factory=lambda: {'primary': (64, 64)})
+    checkpoint: str = 'shipped'
     hold_out: int = 4
     train: TrainParams = dataclasses.field(default_factory=lambda: TrainParams(
-        steps=1000, batch_size=32, log_every=50, eval_every=250, save_every=250,
-        optimizer=OptimizerParams(learning_rate=1e-3, warmup_steps=100, weight_decay=0.1)))
+        steps=80, batch_size=36, augment=False, eval_samples=1,
+        task=TaskParams(keep_image_prob=0.2),
+        optimizer=OptimizerParams(learning_rate=3e-4, warmup_steps=10, weight_decay=0.1)))
     model: ModelParams = dataclasses.field(default_factory=lambda: ModelParams(
         head='mse', proprio=True, proprio_bins=0))
 
