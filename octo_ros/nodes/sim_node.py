@@ -225,6 +225,10 @@ class SimNode(parameters.ParameterNode):
         state = self._world.reset(given.seed, given.task)
         self._commands.clear()
         self._resets += 1
+        if not self._stepped:
+            # Else the last views of the old scene pass for the new one until a frame is due.
+            self._now_ns += _PERIOD_NS
+            self._publish(self._outputs.cameras)
         self._announce()
         return state
 

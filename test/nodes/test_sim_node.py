@@ -306,6 +306,20 @@ def test_goal_images_show_the_solved_scene_and_leave_the_scene_alone(ros, make_s
     assert cv2.countNonZero((difference.max(axis=2) > 40).astype(np.uint8)) > 500
 
 
+def test_a_halted_world_shows_the_new_scene_as_soon_as_it_is_reset(ros, make_sim):
+    make_sim(seed=3, clock=True)
+    views = ros.collect(Image, PRIMARY)
+    ros.wait_until(lambda: views, 'a view')
+    ros.call(SetBool, '/octo_sim/pause', data=True)
+    state(ros)  # what was on its way has come
+    before = views[-1]
+    set_parameters(ros, seed=4)
+    ros.call(Trigger, '/octo_sim/reset')
+    ros.wait_until(lambda: np.abs(decode_image(views[-1]).astype(int)
+                                  - decode_image(before)).max() > 50, 'the new scene')
+    assert stamp_ns(views[-1]) > stamp_ns(before)
+
+
 def test_time_can_be_halted(ros, make_sim):
     make_sim(mode='stepped', patience_s=0.05, paused=True)
     clock = ros.collect(Clock, '/clock')
