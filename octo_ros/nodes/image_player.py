@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,6 +39,8 @@ NAME = 'image_player'
 _NS = 1_000_000_000
 _CLOCK_PERIOD_S = 0.01
 _POLL_S = 0.05
+_CLOCK = '/clock'
+_OF_THE_SYSTEM = (_CLOCK, '/rosout', '/parameter_events')
 _CATCH_UP = 2.0  # times the rate
 _MOST_LATE_S = 1.0  # further behind, it is given up to catch up
 # In a loop, the time from the last message of one round to the first of the next.
@@ -49,7 +52,9 @@ class PlayerParams:
     """What is played, and how."""
 
     bag: str = param('', 'Recording: a rosbag2 folder, or one .mcap or .db3 file.')
-    topics: tuple[str, ...] = param((), 'Topics to play; none: all.')
+    topics: tuple[str, ...] = param(
+        (), 'Topics to play; none: all but /clock, /rosout, /parameter_events and what the node '
+        'of `wait_for` published itself.')
     rate: float = param(1.0, 'Speed relative to the recording.', gt=0.0, le=100.0)
     loop: bool = param(False, 'Start over at the end.')
     clock: bool = param(
@@ -63,6 +68,12 @@ class PlayerParams:
     clock_offset_s: float = param(
         0.0, 'Taken off the times of recording, with `clock`: how far they are ahead of the '
         'header stamps.', unit='s', ge=-1e10, le=1e10)
+
+
+def playable(topics: Iterable[str], options: PlayerParams) -> tuple[str, ...]:
+    """Returns what may go out unasked: a recorded command must not reach a robot again."""
+    return tuple(topic for topic in topics if topic not in _OF_THE_SYSTEM and not (
+        options.wait_for and topic.startswith(f'{options.wait_for}/')))
 
 
 class _Pace:
@@ -132,10 +143,10 @@ class ImagePlayer(parameters.ParameterNode):
         with BagReader(options.bag, clock_offset_s=options.clock_offset_s) as bag:
             for topic in options.topics:
                 bag.require(topic)
-            cameras = self._advertise(bag, options.topics or tuple(bag.topics))
+            cameras = self._advertise(bag, options.topics or playable(bag.topics, options))
             if options.clock:
                 self._clock_publisher = self.create_publisher(
-                    Clock, '/clock', qos.named('newest_reliable'))
+                    Clock, _CLOCK, qos.named('newest_reliable'))
             if self._wait(options, cameras, stopping):
                 self._play(bag, options, stopping)
         stopping.set()

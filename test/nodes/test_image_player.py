@@ -5,6 +5,10 @@ import time
 
 import pytest
 from rclpy.parameter import Parameter
+from rosbags.rosbag2 import Reader
+from rosbags.rosbag2 import Writer
+from rosbags.typesys import Stores
+from rosbags.typesys import get_typestore
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage
 
@@ -12,6 +16,8 @@ from octo_ros.assets import shipped_recording
 from octo_ros.bags.reader import BagReader
 from octo_ros.errors import OctoError
 from octo_ros.nodes.image_player import ImagePlayer
+from octo_ros.nodes.image_player import PlayerParams
+from octo_ros.nodes.image_player import playable
 from octo_ros.nodes.spin import Spinner
 
 CAMERA = '/camera_primary/image_raw/compressed'
@@ -50,6 +56,46 @@ def recorded() -> list[int]:
     """Stamps of the camera in the recording [ns]."""
     with BagReader(shipped_recording()) as bag:
         return [stamp_ns(item.message) for item in bag.messages([CAMERA])]
+
+
+@pytest.fixture
+def everything(tmp_path):
+    """Returns the shipped recording with a clock and commands, as `ros2 bag record -a` has it."""
+    types = get_typestore(Stores.ROS2_KILTED)
+    time = types.types['builtin_interfaces/msg/Time']
+    extra = {
+        '/clock': types.types['rosgraph_msgs/msg/Clock'](time(100, 0)),
+        '/octo_controller/heard': types.types['std_msgs/msg/String']('move')}
+    path = tmp_path / 'everything'
+    with Reader(shipped_recording()) as source, Writer(path, version=9) as target:
+        made = {item.topic: target.add_connection(item.topic, item.msgtype, typestore=types)
+                for item in source.connections}
+        added = {topic: target.add_connection(topic, message.__msgtype__, typestore=types)
+                 for topic, message in extra.items()}
+        for item, time_ns, data in source.messages():
+            target.write(made[item.topic], time_ns, data)
+            for topic, message in extra.items():
+                target.write(added[topic], time_ns,
+                             types.serialize_cdr(message, message.__msgtype__))
+    return path
+
+
+def test_a_recorded_clock_does_not_go_out_beside_the_one_of_the_player(
+        ros, make_player, everything) -> None:
+    ended = make_player(bag=str(everything), clock=True)
+    clock = ros.collect(Clock, '/clock')
+    images = ros.collect(CompressedImage, CAMERA)
+    ros.wait_until(ended.is_set, 'the end of the recording')
+    ros.wait_until(lambda: images, 'an image')
+    times = [message.clock.sec for message in clock]
+    assert min(times) > 1000
+    assert times == sorted(times)
+
+
+def test_what_the_controller_said_does_not_go_out_again(everything) -> None:
+    with BagReader(everything) as bag:
+        played = playable(bag.topics, PlayerParams(wait_for='/octo_controller'))
+    assert set(bag.topics) - set(played) == {'/clock', '/octo_controller/heard'}
 
 
 def test_waits_for_a_listener_and_plays_every_image_with_fresh_stamps(
