@@ -109,6 +109,8 @@ def actions(context: LaunchContext) -> list:
         if value(argument):
             require_name(argument, value(argument))
             remaps[name] = value(argument)
+    # A node's logger has the names of its namespace in front.
+    logger = '.'.join([*filter(None, value('namespace').split('/')), 'octo_controller'])
     environment = [] if context.environment.get(PROFILES_VARIABLE) else [
         SetEnvironmentVariable(PROFILES_VARIABLE, f'{share}/config/fastdds.xml')]
     return [*environment, Node(
@@ -117,7 +119,7 @@ def actions(context: LaunchContext) -> list:
         parameters=[params_file(value('params_file')) or f'{share}/config/controller.yaml',
                     parameters],
         remappings=list(remaps.items()),
-        ros_arguments=['--log-level', f"octo_controller:={value('log_level')}"])]
+        ros_arguments=['--log-level', f"{logger}:={value('log_level')}"])]
 
 
 def params_file(given: str) -> str:
