@@ -21,6 +21,7 @@ from octo_ros.nodes import qos
 from octo_ros.nodes.goals import Goals
 from octo_ros.nodes.latched import LatchedSubscription
 from octo_ros.nodes.schema import in_full
+from octo_ros.nodes.silence import SilentStreams
 
 _TYPES = {PROPRIO: JointState, MEASURED_JOINTS: JointState, MEASURED_POSE: PoseStamped}
 _INSTRUCTION = 'instruction'
@@ -49,6 +50,7 @@ class Inputs:
         self._past = past
         self._show_instruction = on_instruction
         self._refused = False
+        self._silence = SilentStreams(node)
         streams = MutuallyExclusiveCallbackGroup()
         task = MutuallyExclusiveCallbackGroup()
         image = _IMAGE_TYPES[transport]
@@ -73,6 +75,10 @@ class Inputs:
             self._node.get_logger().info(note)
         self._node.get_logger().info(
             described(text) if text else 'The instruction was taken away')
+
+    def warn_of_silence(self) -> None:
+        """Warns once of each topic that the policy waits for in vain."""
+        self._silence.check({name: self.topics[name] for name in self._runtime.silent_streams})
 
     def warn_of_strays(self) -> None:
         """Warns once of each publisher of a goal for a key that there is not."""

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from diagnostic_msgs.msg import DiagnosticStatus
 from geometry_msgs.msg import TwistStamped
@@ -11,6 +12,7 @@ from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.msg import ParameterType
 from rcl_interfaces.msg import ParameterValue
 from rcl_interfaces.srv import SetParameters
+from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image
 from std_msgs.msg import Bool
 from std_msgs.msg import Float64MultiArray
@@ -20,6 +22,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from octo_ros.errors import ObservationError
 from octo_ros.errors import OctoError
+from octo_ros.nodes import silence
 from octo_ros.policy.fakes import FakePolicy
 from test.nodes.conftest import twist_values
 
@@ -102,6 +105,43 @@ def test_diagnostics_tell_rates_latencies_and_what_is_missing(
     wrist = statuses['octo_controller: image_wrist']
     assert wrist.level == DiagnosticStatus.ERROR
     assert 'nobody publishes' in wrist.message
+
+
+def test_a_camera_of_another_type_is_warned_of_with_topic_and_type(
+        ros, make_controller, capfd, monkeypatch) -> None:
+    monkeypatch.setattr(silence, 'GRACE_S', 0.5)
+    make_controller(instruction='go').start()
+    apart = rclpy.Context()  # a DDS participant takes a topic with one type only
+    rclpy.init(context=apart, domain_id=ros.context.get_domain_id())
+    driver = rclpy.create_node('driver', context=apart)
+    driver.create_publisher(CompressedImage, 'image_primary', 1)
+    said = []
+
+    def heard(words: str) -> bool:
+        said.append(capfd.readouterr().err)
+        return words in ''.join(said)
+
+    ros.wait_until(lambda: heard("Nothing came for 'image_primary' yet"), 'a warning')
+    assert ("'/image_primary' is published as sensor_msgs/msg/CompressedImage, and wanted as "
+            'sensor_msgs/msg/Image; set the transport') in ''.join(said)
+    driver.destroy_node()
+    apart.shutdown()
+
+
+def test_a_camera_that_comes_late_ends_its_warning(
+        ros, make_controller, make_camera, capfd, monkeypatch) -> None:
+    monkeypatch.setattr(silence, 'GRACE_S', 0.5)
+    make_controller(instruction='go').start()
+    said = []
+
+    def heard(words: str) -> bool:
+        said.append(capfd.readouterr().err)
+        return words in ''.join(said)
+
+    ros.wait_until(lambda: heard("nobody publishes on '/image_primary'"), 'a warning')
+    make_camera('image_primary')
+    ros.wait_until(lambda: heard("'image_primary' comes now"), 'the end of it')
+    assert ''.join(said).count('Nothing came for') == 1
 
 
 def test_a_misspelt_parameter_at_run_time_is_refused_by_name(ros, make_controller) -> None:
