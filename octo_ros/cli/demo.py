@@ -35,8 +35,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         description='Simulator and controller in processes of their own, in real time: a task in '
         'words, one by goal images, and a change of the instruction in mid-run. Leaves a film and '
         'a picture. Where this machine cannot draw, a recording is played instead.')
-    parser.add_argument('--checkpoint', default=named_checkpoint.SHIPPED,
-                        help=f'{named_checkpoint.HELP} (shipped)')
+    parser.add_argument('--checkpoint', help=f'{named_checkpoint.HELP} (shipped)')
     parser.add_argument('--instruction', metavar='TEXT',
                         help="one task only, in the simulator's words ('lift the red block')")
     parser.add_argument('--seed', type=int, default=FIRST_SEED, metavar='N',
@@ -97,7 +96,7 @@ def _run_live(args: argparse.Namespace) -> int:
     begin_s = time.monotonic()
     if args.view:
         check_display()
-    checkpoint = named_checkpoint.checkpoint_path(args.checkpoint)
+    checkpoint = named_checkpoint.checkpoint_path(args.checkpoint or named_checkpoint.SHIPPED)
     note = UNTRAINED if is_untrained(checkpoint) else ''
     acts = _one_act(args.instruction, args.seed) if args.instruction else _acts(args.seed)
     print(f'Policy: {checkpoint}')

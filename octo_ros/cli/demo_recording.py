@@ -21,14 +21,15 @@ UNTRAINED = ('The weights are untrained: the curves show that the parts work tog
 
 def run(args: argparse.Namespace) -> int:
     """Plays the recording, prints what happened and leaves a picture."""
-    from octo_ros.assets import shipped_checkpoint
     from octo_ros.assets import shipped_recording
+    from octo_ros.cli import named_checkpoint
     from octo_ros.nodes import demo_session
     begin_s = time.monotonic()
     instruction = args.instruction or INSTRUCTION
     options = demo_session.DemoOptions(
-        checkpoint=args.checkpoint or str(shipped_checkpoint()), recording=shipped_recording(),
-        cameras=CAMERAS, robot=ROBOT, instruction=instruction, folder=args.out)
+        checkpoint=named_checkpoint.checkpoint_path(args.checkpoint or named_checkpoint.UNTRAINED),
+        recording=shipped_recording(), cameras=CAMERAS, robot=ROBOT, instruction=instruction,
+        folder=args.out)
     print(f"Instruction: '{instruction}' (ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}, "
           'this machine only)')
     seen, start_s = demo_session.run(options, lambda text: print(f'  {text}', flush=True))

@@ -56,7 +56,7 @@ def test_figures_count_successes_and_wrong_colours():
     assert 0.2 < lift.low < 2 / 3 < lift.high < 0.95
     assert (reach.successes, reach.right, reach.wrong) == (0, 0, 0)
     assert (whole.kind, whole.trials) == ('all', 4)
-    assert '2/3 = 67%' in markdown([lift])
+    assert '2/3 = 66.7%' in markdown([lift])
 
 
 def test_outcomes_are_read_back_and_a_torn_line_is_left_out(tmp_path):

@@ -78,7 +78,7 @@ def test_a_run_learns_and_beats_the_mean_action(base, episodes, tmp_path):
     plan = plan_finetune(base, episodes, ModelParams(head='mse'), params, held_out=[0, 1, 2])
     outcome = train(plan.setup, params, tmp_path / 'run')
     losses = list(outcome.metrics['train/loss'].values())
-    assert losses[-1] < 0.5 * losses[0]
+    assert losses[-1] < 0.6 * losses[0]  # the head begins with the mean action
     assert outcome.metrics['held_out_language/error'][100] < 0.7
     assert (tmp_path / 'run/curves.png').stat().st_size > 10_000
     assert list((tmp_path / 'run/tensorboard').glob('events*'))

@@ -65,8 +65,8 @@ def test_the_moving_average_follows_slowly(plan):
 
 
 def test_bfloat16_products_stay_close_and_parameters_stay_float32(plan):
-    exact, metrics = _go(plan, 1)
-    rough, rough_metrics = _go(plan, 1, bfloat16=True)
+    exact, metrics = _go(plan, 2)  # in the first step the head says the mean action, exactly
+    rough, rough_metrics = _go(plan, 2, bfloat16=True)
     assert float(rough_metrics['loss']) == pytest.approx(float(metrics['loss']), rel=0.05)
     assert float(rough_metrics['loss']) != float(metrics['loss'])
     assert {leaf.dtype for leaf in jax.tree.leaves(rough.trained)} == {jnp.dtype('float32')}
