@@ -97,11 +97,6 @@ class Ingest:
             self._streams[name].note_use(name in fresh, now_ns, self._max_age_ns)
         return Sample(fresh[self.image_keys[0]].stamp_ns, fresh)
 
-    @property
-    def silent(self) -> tuple[str, ...]:
-        """The required streams on which nothing came yet."""
-        return tuple(name for name in self._required if self._streams[name].newest is None)
-
     def waiting_for(self, now_ns: int) -> str:
         """Says in one line which required stream holds the policy up, '' when none does."""
         for name in self._required:
@@ -125,4 +120,5 @@ class Ingest:
 
     def health(self, now_ns: int) -> dict[str, StreamHealth]:
         """Returns the state of every stream."""
-        return {name: stream.health(now_ns) for name, stream in self._streams.items()}
+        return {name: dataclasses.replace(stream.health(now_ns), required=name in self._required)
+                for name, stream in self._streams.items()}

@@ -297,12 +297,6 @@ class Runtime:
             self._shaper.reset()
             self._now_ns = None
 
-    @property
-    def silent_streams(self) -> tuple[str, ...]:
-        """The streams that the policy cannot do without and on which nothing came yet."""
-        with self._lock:
-            return self._ingest.silent
-
     def health(self, now_ns: int) -> dict[str, StreamHealth]:
         """Returns rate, age, drops and bad messages by stream."""
         with self._lock:

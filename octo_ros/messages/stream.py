@@ -41,6 +41,7 @@ class StreamHealth:
         dropped: messages that the gaps between stamps say were lost on the way.
         bad: messages that could not be decoded; only those that the policy wanted are decoded.
         problem: what is wrong with the newest one that was decoded, or ''.
+        required: whether the policy cannot do without it.
     """
 
     received: int
@@ -49,6 +50,7 @@ class StreamHealth:
     dropped: int
     bad: int
     problem: str
+    required: bool = False
 
 
 class Stream:

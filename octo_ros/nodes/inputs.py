@@ -78,7 +78,9 @@ class Inputs:
 
     def warn_of_silence(self) -> None:
         """Warns once of each topic that the policy waits for in vain."""
-        self._silence.check({name: self.topics[name] for name in self._runtime.silent_streams})
+        health = self._runtime.health(self._node.get_clock().now().nanoseconds)
+        self._silence.check({name: self.topics[name] for name, stream in health.items()
+                             if stream.required and not stream.received})
 
     def warn_of_strays(self) -> None:
         """Warns once of each publisher of a goal for a key that there is not."""
