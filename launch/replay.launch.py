@@ -28,6 +28,10 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument('rate', default_value='1.0', description='Speed of the replay.'),
         DeclareLaunchArgument('loop', default_value='false', description='Start over at the end.'),
         DeclareLaunchArgument(
+            'topics', default_value='',
+            description='Topics of the recording to play, separated by spaces; all if left, but '
+                        'for /clock and the like.'),
+        DeclareLaunchArgument(
             'clock', default_value='true',
             description='Keep the recorded stamps and publish /clock; false: present stamps.'),
         # The recording's instruction, wherever the namespace of the controller is.
@@ -47,6 +51,8 @@ def generate_launch_description() -> LaunchDescription:
 def player(context: LaunchContext) -> list:
     """Returns the player, which waits for the controller."""
     namespace = LaunchConfiguration('namespace').perform(context).strip('/')
+    controller = f'/{namespace}/octo_controller'.replace('//', '/')
+    topics = LaunchConfiguration('topics').perform(context).replace(',', ' ').split()
     return [Node(
         package='octo_ros', executable='image_player', name='image_player', output='screen',
         emulate_tty=True,
@@ -55,6 +61,8 @@ def player(context: LaunchContext) -> list:
             'rate': ParameterValue(LaunchConfiguration('rate'), value_type=float),
             'loop': ParameterValue(LaunchConfiguration('loop'), value_type=bool),
             'clock': ParameterValue(LaunchConfiguration('clock'), value_type=bool),
-            'wait_for': f'/{namespace}/octo_controller'.replace('//', '/'),
+            'wait_for': controller,
+            'expect': f'{controller}/action_chunk',
             'tail_s': 2.0,
+            **({'topics': ParameterValue(topics, value_type=list[str])} if topics else {}),
         }])]

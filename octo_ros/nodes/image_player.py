@@ -23,12 +23,14 @@ from lifecycle_msgs.srv import GetState
 from rclpy.client import Client
 from rclpy.publisher import Publisher
 from rosgraph_msgs.msg import Clock
+from trajectory_msgs.msg import JointTrajectory
 
 from octo_ros import params
 from octo_ros.bags.reader import IMAGE_TYPES
 from octo_ros.bags.reader import BagMessage
 from octo_ros.bags.reader import BagReader
 from octo_ros.errors import BagError
+from octo_ros.errors import OctoError
 from octo_ros.nodes import parameters
 from octo_ros.nodes import qos
 from octo_ros.nodes import spin
@@ -62,6 +64,8 @@ class PlayerParams:
     wait_for: str = param(
         '', 'Lifecycle node that must be active before the first message; none: start as soon '
         'as somebody subscribes to a camera.')
+    expect: str = param(
+        '', 'Topic of action chunks; the player fails when it played to the end and none came.')
     tail_s: float = param(
         0.0, 'How long to stay, with the clock running, after the last message.', unit='s',
         ge=0.0, le=600.0)
@@ -129,6 +133,7 @@ class ImagePlayer(parameters.ParameterNode):
         self._clock_publisher: Publisher | None = None
         self._played_ns = 0
         self._late = False
+        self._chunks = 0
 
     @property
     def played_ns(self) -> int:
@@ -147,12 +152,27 @@ class ImagePlayer(parameters.ParameterNode):
             if options.clock:
                 self._clock_publisher = self.create_publisher(
                     Clock, _CLOCK, qos.named('newest_reliable'))
+            if options.expect:
+                self.create_subscription(
+                    JointTrajectory, options.expect, self._count, qos.named('reliable'))
             if self._wait(options, cameras, stopping):
                 self._play(bag, options, stopping)
+        if options.expect and not stopping.is_set():
+            self._tell_chunks(options.expect)
         stopping.set()
 
     def stop(self) -> None:
         """Has nothing to bring to rest."""
+
+    def _count(self, _: JointTrajectory) -> None:
+        self._chunks += 1
+
+    def _tell_chunks(self, topic: str) -> None:
+        if not self._chunks:
+            raise OctoError(
+                f'a chunk must have come on {topic} by the end of the recording, got none; the '
+                'controller says above what it waited for')
+        self.get_logger().info(f'The recording is over; chunks on {topic}: {self._chunks}')
 
     def _advertise(self, bag: BagReader, topics: tuple[str, ...]) -> list[Publisher]:
         """Makes the publishers; returns those of cameras."""

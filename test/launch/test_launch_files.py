@@ -173,8 +173,9 @@ def test_arguments_of_a_launch_file_around_ours_are_not_judged(
         'def generate_launch_description():\n'
         '    return LaunchDescription([IncludeLaunchDescription(PythonLaunchDescriptionSource(\n'
         f'        "{prefix}/share/octo_ros/launch/octo.launch.py"))])\n')
-    running = launch(str(own), 'primry:=/of/somebody/else', 'autostart:=false', package=())
-    running.wait_for('process started')
+    running = launch(str(own), 'primry:=/of/somebody/else',
+                     f'checkpoint:={shipped_checkpoint()}', package=())
+    running.wait_for('Configured')  # interrupted as a process starts, ros2 launch hangs
     assert running.interrupt() == 0
 
 
@@ -215,9 +216,20 @@ def test_replay_plays_a_recording_and_ends_by_itself(launch) -> None:
     running.wait_for(r'\[image_player\]: Waiting for /arm/octo_controller')
     running.wait_for(r'\[image_player\]: Playing')
     running.wait_for(r'\[arm.octo_controller\]: Running')
+    running.wait_for(r'chunks on /arm/octo_controller/action_chunk: \d\d')
     assert running.wait() == 0
     assert running.output.count('process has finished cleanly') == 2
     assert time.monotonic() - begin_s < DEADLINE_S
+
+
+def test_replay_without_a_chunk_ends_with_an_error(launch) -> None:
+    running = launch(
+        'replay.launch.py', f'bag:={shipped_recording()}', f'checkpoint:={shipped_checkpoint()}',
+        'rate:=20.0', 'topics:=/camera_wrist/image_raw/compressed /instruction', *CAMERAS)
+    running.wait_for('must have come on /octo_controller/action_chunk .* got none')
+    running.wait_for('image_player must run to its end, it ended with exit code 1')
+    assert running.wait() == 1
+    assert 'Traceback' not in running.output
 
 
 def test_replay_ends_with_an_error_when_the_controller_does(launch) -> None:

@@ -11,6 +11,7 @@ from rosbags.typesys import Stores
 from rosbags.typesys import get_typestore
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage
+from trajectory_msgs.msg import JointTrajectory
 
 from octo_ros.assets import shipped_recording
 from octo_ros.bags.reader import BagReader
@@ -161,6 +162,25 @@ def test_being_late_with_messages_does_not_make_the_whole_recording_late(
     assert images.topic_name == CAMERA
     assert len(moments) == len(recorded)
     assert moments[-1] - moments[0] < lasts_s + 1.0
+
+
+def test_a_recording_that_gave_no_chunk_is_no_success(ros) -> None:
+    values = {'bag': str(shipped_recording()), 'rate': 50.0, 'expect': '/arm/action_chunk'}
+    node = ImagePlayer(context=ros.context, parameter_overrides=[
+        Parameter(name, value=value) for name, value in values.items()])
+    ros.node.create_subscription(CompressedImage, CAMERA, lambda _: None, 10)
+    with pytest.raises(OctoError, match='must have come on /arm/action_chunk .* got none'):
+        node.start(threading.Event())
+    node.destroy_node()
+
+
+def test_a_recording_that_gave_a_chunk_is_a_success(ros, make_player) -> None:
+    publisher = ros.node.create_publisher(JointTrajectory, '/arm/action_chunk', 10)
+    ended = make_player(expect='/arm/action_chunk', tail_s=1.0)
+    ros.wait_until(publisher.get_subscription_count, 'the player')
+    publisher.publish(JointTrajectory())
+    ros.collect(CompressedImage, CAMERA)
+    ros.wait_until(ended.is_set, 'the end of the recording')
 
 
 def test_a_loop_starts_over_and_the_clock_jumps_back(ros, make_player, recorded) -> None:
