@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from octo_ros.cli import closed_loop_test
 from octo_ros.cli import data
 from octo_ros.cli import finetune_settings
-from octo_ros.cli import named_checkpoint
 from octo_ros.cli import training_options
 from octo_ros.cli.training_options import Options
 from octo_ros.errors import ParameterError
@@ -136,7 +135,7 @@ def _tell(args: argparse.Namespace, plan: 'Plan', outcome: 'Outcome', folder: Pa
         listed = ', '.join(f'{label} {value:.2f}' for label, value in zip(
             names, report.per_dimension, strict=False))
         print(f'held-out action error by {name}, 1 = predicting the mean action: '
-              f'{report.error:.3f} ({listed})')
+              f'{report.error:.3f}, of the next action alone {report.next_error:.3f} ({listed})')
         if is_first():
             draw_predictions(report, names, args.out / f'predictions_{name}.png')
     print(f'checkpoint: {folder}\nmetrics, curves and TensorBoard files: {args.out}')
@@ -149,8 +148,7 @@ def _prepare(args: argparse.Namespace, options: Options) -> tuple['OctoModel', '
     from octo_ros.train.scratch import scratch_model
 
     if options.checkpoint:
-        path = named_checkpoint.checkpoint_path(options.checkpoint)
-        model = OctoModel.load_pretrained(path, vocabulary=args.vocabulary)
+        model = OctoModel.load_pretrained(options.checkpoint, vocabulary=args.vocabulary)
         sizes = {key: value.shape[2:4] for key, value in model.example_batch['observation'].items()
                  if key.startswith('image_')}
         with first_before_others('episodes'):

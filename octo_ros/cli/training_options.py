@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from octo_ros.cli import data
+from octo_ros.cli.named_checkpoint import checkpoint_path
 from octo_ros.errors import ParameterError
 from octo_ros.params import from_flat
 from octo_ros.params import leaves
@@ -90,7 +91,7 @@ def read(args: argparse.Namespace) -> Options:
         train=_group(TrainParams, values, ''),
         model=_group(ModelParams, values, 'model.'),
         scratch=_group(ScratchParams, values, 'scratch.'),
-        checkpoint='' if checkpoint == SCRATCH else checkpoint,
+        checkpoint='' if checkpoint in ('', SCRATCH) else checkpoint_path(checkpoint),
         sizes={**_USUAL_SIZES, **sizes, **data.sizes(args.size)},
         hold_out=preset.hold_out if args.hold_out is None else args.hold_out)
     if options.hold_out < 0:

@@ -59,6 +59,12 @@ def test_recordings_become_a_checkpoint_and_the_run_goes_on(bags, tmp_path, caps
         'mine'}
 
 
+def test_the_preset_of_the_readme_finds_the_shipped_policy(bags, tmp_path, capsys):
+    assert main(['finetune', str(bags), '--preset', 'bridge_small', '--hold-out', '3',
+                 '--state', '/state', '--out', str(tmp_path / 'run')]) == 2
+    assert '--hold-out must be less than the 3 episodes' in capsys.readouterr().err
+
+
 def test_a_folder_of_a_run_is_not_taken_for_another_run(bags, tmp_path, capsys):
     out = tmp_path / 'run'
     command = ['finetune', str(bags), '--out', str(out), '--batch-size', '4', '--size',
