@@ -42,6 +42,9 @@ class ModelParams:
         (), 'Cameras (primary) that get another tokenizer, which the instruction conditions '
         '(FiLM), of 8 tokens: a small model learns with it which thing is meant, such as the '
         'red one of three.')
+    dropout: float = param(
+        0.0, 'Dropout in the transformer while training, against learning few episodes by heart; '
+        '0: as in the checkpoint.', ge=0.0, lt=1.0)
     proprio: bool = param(False, 'Give the proprio vector to the policy, too.')
     proprio_bins: int = param(
         256, 'Bins of a proprio number, as in the reference; 0: the number itself, which needs '
@@ -72,6 +75,9 @@ def adapt_config(config: Mapping[str, Any], params: ModelParams, *, image_keys: 
             'action_horizon': horizon_of(config)}}
         model['heads']['action'] = head
     head['kwargs']['action_dim'] = action_dim
+    if params.dropout:
+        model['transformer_kwargs'] = dict(model['transformer_kwargs']) | {
+            'dropout_rate': params.dropout, 'attention_dropout_rate': params.dropout}
     if params.action_horizon:
         head['kwargs']['action_horizon'] = params.action_horizon
     result['window_size'] = params.window or result.get('window_size') or 1

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from octo_ros.array_typing import Array
+from octo_ros.array_typing import Bool
 from octo_ros.array_typing import Float
 from octo_ros.data.batches import BatchSource
 from octo_ros.model.octo import OctoModule
@@ -29,13 +30,15 @@ class Report:
     Attributes:
         error: mean over dimensions of the squared error by the squared error of the baseline,
             which answers with the mean action of the training data. Below 1 is better than that.
-        per_dimension: the same by dimension.
+        next_error: the same of the first action of each chunk alone, the next one to be done.
+        per_dimension: `error` by dimension.
         absolute: mean absolute error by dimension [normalised action].
         predicted: answers by held-out step, first action of the chunk [normalised action].
         recorded: what was done [normalised action].
     """
 
     error: float
+    next_error: float
     per_dimension: Float[np.ndarray, 'ad']
     absolute: Float[np.ndarray, 'ad']
     predicted: Float[np.ndarray, 'n ad']
@@ -100,23 +103,34 @@ class Evaluator:
         predicted = np.concatenate(chunks)[:self._count]
         recorded = np.concatenate([batch['action'][:, -1] for batch in self._batches])
         mask = np.concatenate([batch['action_pad_mask'][:, -1] for batch in self._batches])
-        return _report(predicted, recorded[:self._count], mask[:self._count], self._mean)
+        return compare(predicted, recorded[:self._count], mask[:self._count], self._mean)
 
 
-def _report(predicted: Float[np.ndarray, 'n ah ad'], recorded: Float[np.ndarray, 'n ah ad'],
-            mask: np.ndarray, mean: Float[np.ndarray, 'ad']) -> Report:
+def compare(predicted: Float[np.ndarray, 'n ah ad'], recorded: Float[np.ndarray, 'n ah ad'],
+            mask: Bool[np.ndarray, 'n ah ad'], mean: Float[np.ndarray, 'ad']) -> Report:
+    """Compares chunks with what was recorded.
+
+    Args:
+        predicted: chunks that a policy gave.
+        recorded: chunks of the data.
+        mask: True where these are real, not beyond the end of the episode or of the dimensions.
+        mean: what the baseline always answers.
+    """
     real = mask.any(axis=(0, 1))
     predicted, recorded, mask, mean = (
         array[..., real] for array in (predicted, recorded, mask, mean))
 
-    def average(values: np.ndarray) -> np.ndarray:
-        return (values * mask).sum(axis=(0, 1)) / np.maximum(mask.sum(axis=(0, 1)), 1)
+    def average(values: np.ndarray, steps: slice = slice(None)) -> np.ndarray:
+        seen = mask[:, steps]
+        return (values[:, steps] * seen).sum(axis=(0, 1)) / np.maximum(seen.sum(axis=(0, 1)), 1)
 
-    squared = average((predicted - recorded) ** 2)
-    baseline = np.maximum(average((mean - recorded) ** 2), 1e-8)
-    ratio = squared / baseline
-    return Report(float(ratio.mean()), ratio, average(np.abs(predicted - recorded)),
-                  predicted[:, 0], recorded[:, 0])
+    def ratio(steps: slice) -> np.ndarray:
+        return (average((predicted - recorded) ** 2, steps)
+                / np.maximum(average((mean - recorded) ** 2, steps), 1e-8))
+
+    whole, first = ratio(slice(None)), ratio(slice(1))
+    return Report(float(whole.mean()), float(first.mean()), whole,
+                  average(np.abs(predicted - recorded)), predicted[:, 0], recorded[:, 0])
 
 
 def _cropped(batch: dict[str, Any], crops: Mapping[str, Crop | None]) -> dict[str, Any]:

@@ -297,7 +297,7 @@ def _tests(evaluators: Mapping[str, Evaluator]) -> dict[str, Test]:
     def make(evaluator: Evaluator) -> Test:
         def test(params: Mapping[str, Any], step: int) -> Mapping[str, float]:
             report = evaluator(params)
-            return {'error': report.error} | {
+            return {'error': report.error, 'next_error': report.next_error} | {
                 f'error_{index}': float(value) for index, value in enumerate(report.per_dimension)}
 
         return test

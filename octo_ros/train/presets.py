@@ -137,8 +137,8 @@ class TabletopWords(Preset):
 class BridgeSmall(Preset):
     """Fine-tunes the shipped policy on a handful of real episodes, without a GPU.
 
-    It is for a first look at one's own data: a policy to rely on wants a released checkpoint. It
-    stops early, for a few episodes are soon learnt by heart.
+    It is for a first look at one's own data: a policy to rely on wants a released checkpoint. A
+    few episodes are soon learnt by heart, hence the early end, dropout, decay and average.
 
     Command: octo-ros finetune RECORDINGS --robot widowx --state /state --actions reached
         --preset bridge_small --out trained
@@ -151,9 +151,10 @@ class BridgeSmall(Preset):
     train: TrainParams = dataclasses.field(default_factory=lambda: TrainParams(
         steps=80, batch_size=36, augment=False, eval_samples=1,
         task=TaskParams(keep_image_prob=0.2),
-        optimizer=OptimizerParams(learning_rate=3e-4, warmup_steps=10, weight_decay=0.1)))
+        optimizer=OptimizerParams(
+            learning_rate=1e-3, warmup_steps=10, weight_decay=3.0, ema_decay=0.95)))
     model: ModelParams = dataclasses.field(default_factory=lambda: ModelParams(
-        head='mse', proprio=True, proprio_bins=0))
+        window=2, head='mse', dropout=0.3, proprio=True, proprio_bins=0))
 
 
 PRESETS: Mapping[str, type[Preset]] = {

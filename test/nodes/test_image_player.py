@@ -169,7 +169,7 @@ def test_a_recording_that_gave_no_chunk_is_no_success(ros) -> None:
     node = ImagePlayer(context=ros.context, parameter_overrides=[
         Parameter(name, value=value) for name, value in values.items()])
     ros.node.create_subscription(CompressedImage, CAMERA, lambda _: None, 10)
-    with pytest.raises(OctoError, match='must have come on /arm/action_chunk .* got none'):
+    with pytest.raises(OctoError, match=r'must have come on /arm/action_chunk .* got none'):
         node.start(threading.Event())
     node.destroy_node()
 

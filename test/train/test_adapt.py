@@ -41,6 +41,21 @@ def test_a_camera_that_the_data_lack_gets_no_other_tokenizer(base, episodes, opt
         plan_finetune(base, episodes, ModelParams(**{option: ('primry',)}), run_params())
 
 
+@pytest.mark.parametrize('dropout', [0.0, 0.3])
+def test_dropout_is_of_the_transformer_and_for_training_alone(base, episodes, dropout):
+    plan = plan_finetune(base, episodes, ModelParams(dropout=dropout), run_params())
+    example, model = plan.model.example_batch, plan.model
+
+    def tokens(seed, *, train):
+        return model.module.apply(
+            {'params': model.params}, example['observation'], example['task'],
+            example['observation']['timestep_pad_mask'], method='run_transformer', train=train,
+            rngs={'dropout': jax.random.key(seed)})['readout_action'].tokens
+
+    assert np.array_equal(tokens(0, train=False), tokens(1, train=False))
+    assert np.array_equal(tokens(0, train=True), tokens(1, train=True)) == (not dropout)
+
+
 def test_a_fresh_linear_head_begins_with_the_mean_action(base, episodes):
     plan = plan_finetune(base, episodes, ModelParams(head='mse'), run_params())
     example = plan.model.example_batch
