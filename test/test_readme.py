@@ -61,9 +61,11 @@ def test_python_example_runs(block, capsys):
 def test_launch_arguments_in_the_readme_exist():
     launched = (ROOT / 'launch' / 'octo.launch.py').read_text()
     played = (ROOT / 'launch' / 'replay.launch.py').read_text()
-    for argument in set(re.findall(r'\b([a-z_]+):=', README)) - {'bag'}:
+    of_replay = {'bag', 'topics'}
+    for argument in set(re.findall(r'\b([a-z_]+):=', README)) - of_replay:
         assert f"'{argument}'" in launched, argument
-    assert "'bag'" in played
+    for argument in of_replay:
+        assert f"'{argument}'" in played, argument
 
 
 def test_every_robot_profile_is_described():

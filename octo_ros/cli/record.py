@@ -47,6 +47,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     sim.add_argument('--every-colour', action='store_true',
                      help='do the task of each seed with every block for which it is possible: '
                      'from a scene that is told in several ways, a policy learns to listen')
+    sim.add_argument('--interrupted', type=float, default=0.0, metavar='SHARE',
+                     help='share of the scenes that begin in the middle of another task, from '
+                     'which a policy learns to change its course (0)')
     sim.add_argument('--no-noise', action='store_true',
                      help='do not disturb what is executed; there is less to learn from then')
     sim.add_argument('--processes', type=int, default=1, metavar='N', help='at the same time (1)')
@@ -66,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
             raise ParameterError(f'--{name} must be at least 1, got {getattr(args, name)}')
     if args.seed < 0:
         raise ParameterError(f'--seed must not be negative, got {args.seed}')
+    if not 0.0 <= args.interrupted <= 1.0:
+        raise ParameterError(f'--interrupted must be from 0 to 1, got {args.interrupted}')
     tasks = named_tasks(args.tasks)
     jobs = _jobs(tasks, range(args.seed, args.seed + args.episodes),
                  every_colour=args.every_colour)
@@ -82,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     image_format = from_flat(ImageFormat, image_options, source='octo-ros record')
     output_folder.prepare(args.out, SETTINGS, {
         'tasks': [task.name for task in tasks], 'noise': not args.no_noise,
-        **dataclasses.asdict(image_format)})
+        'interrupted': args.interrupted, **dataclasses.asdict(image_format)})
     todo = [job for job in jobs if not (args.out / job.name).exists()]
     if len(todo) < len(jobs):
         print(f'{len(jobs) - len(todo)} of {len(jobs)} episodes are there already')
@@ -156,5 +161,5 @@ def _record(args: argparse.Namespace, jobs: Sequence['Job'], finish: Callable[['
 
     episodes = run_many(
         jobs, processes=min(args.processes, len(jobs)), finish=finish, max_steps=MAX_STEPS,
-        noise=None if args.no_noise else NoiseParams(), **options)
+        interrupted=args.interrupted, noise=None if args.no_noise else NoiseParams(), **options)
     return track(episodes, f'Recording to {args.out}', total=len(jobs))

@@ -25,10 +25,12 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image
+from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from std_srvs.srv import SetBool
 from std_srvs.srv import Trigger
 
+from octo_ros.bags.recording import STATE_TOPIC
 from octo_ros.errors import OctoError
 from octo_ros.errors import TaskError
 from octo_ros.nodes import isolation
@@ -44,6 +46,7 @@ from octo_ros.nodes.sim_setup import proprio_remaps
 from octo_ros.sim import scene
 from octo_ros.sim.renderer import DEFAULT_SIZES
 from octo_ros.sim.rollout import MAX_STEPS
+from octo_ros.sim.trials import CHANGED_AFTER
 from octo_ros.sim.trials import GOAL_CONDITIONS
 from octo_ros.sim.trials import Outcome
 from octo_ros.sim.trials import Trial
@@ -142,7 +145,13 @@ class ClosedLoop:
             OctoError: a process ended or did not answer.
         """
         begin_s = time.perf_counter()
-        self.begin(trial)
+        first_told = trial.first_told
+        self.begin(trial, first_told=first_told)
+        if first_told:
+            seen = self._states
+            self.spin_until(lambda: self._states - seen >= CHANGED_AFTER, _STEP_TIMEOUT_S,
+                            'the moment to change the instruction')
+            self.instruct(trial.instruction)
         result = self.finish(trial)
         return Outcome(trial, result['success'], result['chosen'], result['steps'],
                        time.perf_counter() - begin_s)
@@ -244,12 +253,15 @@ class ClosedLoop:
         node = self._node
         self._clients: dict[str, Any] = {}
         self._results: list[dict[str, Any]] = []
+        self._states = 0
         self._instruction = node.create_publisher(String, 'instruction', qos.named('latched'))
         self._goals = {camera: node.create_publisher(
             Image, f'goal/image_{camera}', qos.named('latched')) for camera in scene.CAMERAS}
         node.create_subscription(
             String, f'{SIM}/result',
             lambda message: self._results.append(json.loads(message.data)), qos.named('latched'))
+        node.create_subscription(
+            JointState, STATE_TOPIC, self._count_state, qos.named('reliable'))
         if watch is not None:
             node.create_subscription(
                 CompressedImage, CAMERA.format(scene.CAMERAS[0]) + '/compressed',
@@ -260,6 +272,9 @@ class ClosedLoop:
             _START_TIMEOUT_S, 'a subscription of a camera by the controller')
         self.spin_until(lambda: node.count_publishers(f'{SIM}/result'), _START_TIMEOUT_S,
                         'the simulator')
+
+    def _count_state(self, _: JointState) -> None:
+        self._states += 1
 
     def _wait_for_result(self, trial: Trial) -> dict[str, Any]:
         key = {'seed': trial.seed, 'task': trial.task.name}

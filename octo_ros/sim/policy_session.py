@@ -28,6 +28,7 @@ from octo_ros.sim.rollout import SuccessTest
 from octo_ros.sim.rollout import solved_images
 from octo_ros.sim.simulator import Simulator
 from octo_ros.sim.tasks import chosen_block
+from octo_ros.sim.trials import CHANGED_AFTER
 from octo_ros.sim.trials import GOAL_CONDITIONS
 from octo_ros.sim.trials import Outcome
 from octo_ros.sim.trials import Trial
@@ -89,6 +90,8 @@ class PolicySession:
             success = test.update(sim.state())
             if success or steps == self._max_steps:
                 break
+            if trial.first_told and steps == CHANGED_AFTER:
+                runtime.set_instruction(trial.instruction)
             self._step()
         return Outcome(trial, success, chosen_block(start, sim.state()) or '', steps,
                        time.perf_counter() - begin_s)
@@ -99,7 +102,7 @@ class PolicySession:
 
     def _set_task(self, trial: Trial) -> None:
         if trial.condition not in GOAL_CONDITIONS:
-            self._runtime.set_instruction(trial.instruction)
+            self._runtime.set_instruction(trial.first_told or trial.instruction)
             return
         views = goal_views(self._sim, trial)
         for camera, key in self._cameras.items():

@@ -34,6 +34,7 @@ from octo_ros.sim.tasks import possible
 MAX_STEPS = 40  # 8 s
 # Ranges of x, y and z that hold the places of detours: about the blocks, and clear of them [m].
 _DETOUR_ZONE = ((0.22, 0.40), (-0.16, 0.16), (0.09, 0.22))
+_MOST_BEGUN = 12  # steps of the task that another one takes the place of
 SETTLE_STEPS = 3  # recorded after success, so that the last frames show the task done
 
 Actor = Callable[[Observation, SceneState], Float[np.ndarray, '7']]
@@ -205,7 +206,8 @@ def jobs(tasks: Iterable[Task], seeds: Iterable[int], params: SceneParams | None
 def run_episode(
         sim: Simulator, job: Job, actor: Actor, *, cameras: Sequence[str] = scene.CAMERAS,
         noise: NoiseParams | None = None, instruction: str | None = None,
-        max_steps: int = MAX_STEPS, settle_steps: int = SETTLE_STEPS) -> Episode:
+        max_steps: int = MAX_STEPS, settle_steps: int = SETTLE_STEPS,
+        interrupted: float = 0.0) -> Episode:
     """Resets the simulator to the job's seed and runs until the task is done, or `max_steps`.
 
     Args:
@@ -217,8 +219,10 @@ def run_episode(
         instruction: the wording; by default one of training's, by the seed.
         max_steps: an episode without success ends here.
         settle_steps: steps that go on after success.
+        interrupted: chance that the episode begins in the middle of another task.
     """
     sim.reset(job.seed)
+    _begin_another(sim, job.seed, interrupted)
     start = sim.state()
     test = SuccessTest(job.task)
     disturb = Noise(noise, job.seed) if noise else None
@@ -245,6 +249,15 @@ def run_episode(
         joints=np.stack([row.joints for row in seen]).astype(np.float32),
         actions=np.stack([row[1] for row in rows]).astype(np.float32),
         executed=np.stack([row[2] for row in rows]).astype(np.float32))
+
+
+def _begin_another(sim: Simulator, seed: int, share: float) -> None:
+    """Lets the expert begin some task; all episodes of a scene then start from where that led."""
+    rng = np.random.default_rng([seed, 0x1A7E])
+    if rng.random() < share:
+        task = task_for_seed(int(rng.integers(2**31)), sim.layout)
+        for _ in range(rng.integers(1, _MOST_BEGUN + 1)):
+            sim.step(expert_action(task, sim.state()))
 
 
 def solved_images(sim: Simulator, task: Task, layout: Layout | None = None,

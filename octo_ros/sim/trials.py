@@ -16,6 +16,7 @@ from octo_ros.sim.rollout import task_for_seed
 from octo_ros.sim.rollout import wording
 from octo_ros.sim.tasks import Task
 from octo_ros.sim.tasks import possible
+from octo_ros.sim.tasks import recoloured
 from octo_ros.sim.tasks import task_named
 
 # What the policy is told. The last three are controls: without the words or pixels that name a
@@ -24,12 +25,14 @@ CONDITIONS = {
     'language': 'an instruction in words seen in training',
     'unseen': 'an instruction in words never seen in training',
     'goal': 'goal images of the solved scene',
+    'changed': 'an instruction that takes the place of one for another block, on the way there',
     'colourless': 'control: the instruction without the colour',
     'blank': 'control: an instruction that says nothing',
     'black': 'control: black goal images',
 }
 GOAL_CONDITIONS = ('goal', 'black')
 BLANK = '.'  # an instruction must not be empty
+CHANGED_AFTER = 3  # policy steps; a block is reached in 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +54,15 @@ class Trial:
         if self.condition == 'colourless':
             text = text.replace(f'{self.task.colour} ', '')
         return text
+
+    @property
+    def first_told(self) -> str:
+        """The words that the instruction takes the place of; empty where there are none."""
+        if self.condition != 'changed':
+            return ''
+        others = [task for task in recoloured(self.task, sample_layout(self.seed))
+                  if task.colour != self.task.colour]
+        return wording(others[self.seed % len(others)], self.seed) if others else ''
 
     @property
     def key(self) -> tuple[str, str, int]:

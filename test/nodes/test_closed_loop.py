@@ -54,6 +54,11 @@ def test_lockstep_sees_and_does_what_one_process_does_to_the_bit(without_ros, tm
         assert len(set(wanted)) == STEPS  # the arm moves in every step
         again = loop.run(Trial('black', TRIAL.task, TRIAL.seed))
         assert again.steps == STEPS
+        changed = Trial('changed', TRIAL.task, TRIAL.seed)
+        assert loop.run(changed).steps == STEPS
+        said = (tmp_path / 'controller.log').read_text()
+        first, then = said.index(changed.first_told), said.rindex(changed.instruction)
+        assert first < then
 
 
 def test_real_time_runs_at_the_rate_of_the_robot(tmp_path):

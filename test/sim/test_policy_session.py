@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from octo_ros.errors import ObservationError
+from octo_ros.policy.control_loop import LoopParams
 from octo_ros.policy.fakes import DEFAULT_SPEC
 from octo_ros.policy.fakes import FakePolicy
 from octo_ros.policy.profile import load_profile
@@ -65,6 +66,15 @@ def test_goal_images_are_those_of_the_solved_scene_or_black(drawing_sim, conditi
     assert task.text is None
     assert set(task.goals) == {'image_primary', 'image_wrist'}
     assert (task.goals['image_primary'].mean() > brightness) == bool(brightness)
+
+
+def test_the_instruction_is_changed_on_the_way(drawing_sim):
+    policy = FakePolicy()
+    session = PolicySession(policy, PROFILE, sim=drawing_sim, max_steps=5,
+                            loop=LoopParams(execute_steps=1))
+    trial = Trial('changed', REACH, 7)
+    session.run(trial)
+    assert [task.text for task in policy.tasks] == 3 * [trial.first_told] + 2 * [trial.instruction]
 
 
 def test_a_trial_does_not_depend_on_those_before(drawing_sim):

@@ -83,6 +83,19 @@ def test_on_a_detour_the_arm_goes_elsewhere_and_the_action_still_goes_to_the_blo
     assert min(clear) > 0.07
 
 
+def test_an_interrupted_scene_begins_where_another_task_led_whatever_is_told(sim):
+    begins = set()
+    for seed in range(1000, 1006):
+        told = tasks.recoloured(Task('lift', 'red'), sample_layout(seed))
+        episodes = [rollout.run_episode(sim, Job(task, seed), rollout.expert_actor(task),
+                                        cameras=(), interrupted=1.0) for task in told]
+        assert all(episode.success for episode in episodes)
+        begins |= {tuple(episode.proprio[0]) for episode in episodes}
+    assert len(begins) == 6
+    usual = rollout.run_episode(sim, Job(PUT, 1000), idle, cameras=(), max_steps=1)
+    assert tuple(usual.proprio[0]) not in begins
+
+
 def test_doing_nothing_does_not_succeed(sim):
     episode = rollout.run_episode(sim, Job(PUT, 0), idle, cameras=(), max_steps=10)
     assert not episode.success

@@ -43,6 +43,14 @@ def test_words_of_each_condition():
     assert words['colourless'] == words['language'].replace('red ', '')
 
 
+def test_a_changed_instruction_takes_the_place_of_one_for_another_block():
+    for seed in range(5):
+        first = Trial('changed', RED, seed).first_told
+        assert first.replace('blue', 'red').replace('green', 'red') in RED.instructions()
+        assert 'red' not in first.split()
+        assert Trial('language', RED, seed).first_told == ''
+
+
 def test_figures_count_successes_and_wrong_colours():
     outcomes = [
         Outcome(Trial('language', RED, 0), True, 'red', 10, 1.0),
