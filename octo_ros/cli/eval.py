@@ -58,8 +58,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                         help='where tables, videos and logs go (eval_out)')
     parser.add_argument('--conditions', nargs='+', default=list(DEFAULT_CONDITIONS),
                         metavar='NAME', help='how the policy is told: language, unseen (wording), '
-                        'goal, changed (from another block, on the way); controls: '
-                        'colourless, blank, black (language unseen goal)')
+                        'goal, changed (from another block, on the way), held (another block, '
+                        'when it is told); controls: colourless, blank, black '
+                        '(language unseen goal)')
     parser.add_argument('--tasks', nargs='+', default=[], metavar='TASK',
                         help='kinds (reach, lift, put, push) or names (lift_red); all if left')
     parser.add_argument('--episodes', type=int, default=100, metavar='N',

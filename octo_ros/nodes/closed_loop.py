@@ -148,8 +148,8 @@ class ClosedLoop:
         first_told = trial.first_told
         self.begin(trial, first_told=first_told)
         if first_told:
-            seen = self._states
-            self.spin_until(lambda: self._states - seen >= CHANGED_AFTER, _STEP_TIMEOUT_S,
+            until = self._states + CHANGED_AFTER[trial.condition]
+            self.spin_until(lambda: self._states >= until, _STEP_TIMEOUT_S,
                             'the moment to change the instruction')
             self.instruct(trial.instruction)
         result = self.finish(trial)

@@ -35,10 +35,18 @@ _LET_GO = 0.055
 def expert_action(task: Task, state: SceneState) -> Float[np.ndarray, '7']:
     """Returns the next action: delta position [m], delta roll, pitch, yaw [rad], gripper."""
     block = state.blocks[task.colour]
+    if any(_holding(state, other) for colour, other in state.blocks.items()
+           if colour != task.colour):
+        return _put_down(state)
     if task.kind == 'reach':
         return _descend(state, block[:2], REACH_Z)
     if task.kind == 'push':
         return _push(task, state)
+    return _lift_or_put(task, state, block)
+
+
+def _lift_or_put(task: Task, state: SceneState, block: Float[np.ndarray, '3']
+                 ) -> Float[np.ndarray, '7']:
     if task.kind == 'put' and _is_put(task, state):
         return _action(state, np.array([*state.target_position[:2], TRAVEL_Z]), gripper=1.0)
     if not _holding(state, block):
@@ -46,6 +54,12 @@ def expert_action(task: Task, state: SceneState) -> Float[np.ndarray, '7']:
     if task.kind == 'lift':
         return _action(state, np.array([*state.target_position[:2], LIFT_Z]), gripper=0.0)
     return _carry(task, state)
+
+
+def _put_down(state: SceneState) -> Float[np.ndarray, '7']:
+    here = state.target_position[:2]
+    low = state.ee_position[2] < GRASP_Z + _AT_HEIGHT
+    return _action(state, np.array([*here, GRASP_Z]), gripper=float(low))
 
 
 def _grasp(state: SceneState, block: Float[np.ndarray, '3']) -> Float[np.ndarray, '7']:

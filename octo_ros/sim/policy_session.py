@@ -90,7 +90,7 @@ class PolicySession:
             success = test.update(sim.state())
             if success or steps == self._max_steps:
                 break
-            if trial.first_told and steps == CHANGED_AFTER:
+            if trial.first_told and steps == CHANGED_AFTER[trial.condition]:
                 runtime.set_instruction(trial.instruction)
             self._step()
         return Outcome(trial, success, chosen_block(start, sim.state()) or '', steps,

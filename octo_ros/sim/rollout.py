@@ -26,6 +26,7 @@ from octo_ros.sim.simulator import Simulator
 from octo_ros.sim.state import Observation
 from octo_ros.sim.state import SceneState
 from octo_ros.sim.tasks import HOLD_STEPS
+from octo_ros.sim.tasks import KINDS
 from octo_ros.sim.tasks import Task
 from octo_ros.sim.tasks import all_tasks
 from octo_ros.sim.tasks import chosen_block
@@ -34,7 +35,10 @@ from octo_ros.sim.tasks import possible
 MAX_STEPS = 40  # 8 s
 # Ranges of x, y and z that hold the places of detours: about the blocks, and clear of them [m].
 _DETOUR_ZONE = ((0.22, 0.40), (-0.16, 0.16), (0.09, 0.22))
-_MOST_BEGUN = 12  # steps of the task that another one takes the place of
+# Steps of the task that another one takes the place of. Some steps on, the arm holds a block: of
+# that there is most to learn.
+_MOST_BEGUN, _ON_THE_WAY = 16, 5
+_HOLDING = ('lift', 'put')
 SETTLE_STEPS = 3  # recorded after success, so that the last frames show the task done
 
 Actor = Callable[[Observation, SceneState], Float[np.ndarray, '7']]
@@ -255,8 +259,11 @@ def _begin_another(sim: Simulator, seed: int, share: float) -> None:
     """Lets the expert begin some task; all episodes of a scene then start from where that led."""
     rng = np.random.default_rng([seed, 0x1A7E])
     if rng.random() < share:
-        task = task_for_seed(int(rng.integers(2**31)), sim.layout)
-        for _ in range(rng.integers(1, _MOST_BEGUN + 1)):
+        steps = rng.integers(1, _MOST_BEGUN + 1)
+        kinds = KINDS if steps <= _ON_THE_WAY else _HOLDING
+        task = task_for_seed(int(rng.integers(2**31)), sim.layout,
+                             [task for task in all_tasks() if task.kind in kinds])
+        for _ in range(steps):
             sim.step(expert_action(task, sim.state()))
 
 

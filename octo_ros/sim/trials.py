@@ -26,13 +26,15 @@ CONDITIONS = {
     'unseen': 'an instruction in words never seen in training',
     'goal': 'goal images of the solved scene',
     'changed': 'an instruction that takes the place of one for another block, on the way there',
+    'held': 'an instruction that follows when another block was lifted and is held',
     'colourless': 'control: the instruction without the colour',
     'blank': 'control: an instruction that says nothing',
     'black': 'control: black goal images',
 }
 GOAL_CONDITIONS = ('goal', 'black')
 BLANK = '.'  # an instruction must not be empty
-CHANGED_AFTER = 3  # policy steps; a block is reached in 5
+# Policy steps; a block is reached in 5, and lifted in 9.
+CHANGED_AFTER = {'changed': 3, 'held': 11}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,9 +60,10 @@ class Trial:
     @property
     def first_told(self) -> str:
         """The words that the instruction takes the place of; empty where there are none."""
-        if self.condition != 'changed':
+        if self.condition not in CHANGED_AFTER:
             return ''
-        others = [task for task in recoloured(self.task, sample_layout(self.seed))
+        first = self.task if self.condition == 'changed' else Task('lift', self.task.colour)
+        others = [task for task in recoloured(first, sample_layout(self.seed))
                   if task.colour != self.task.colour]
         return wording(others[self.seed % len(others)], self.seed) if others else ''
 

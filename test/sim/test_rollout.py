@@ -96,6 +96,21 @@ def test_an_interrupted_scene_begins_where_another_task_led_whatever_is_told(sim
     assert tuple(usual.proprio[0]) not in begins
 
 
+def test_a_held_block_is_put_down_before_the_arm_turns_to_another(sim):
+    lift, reach = Task('lift', 'green'), Task('reach', 'red')
+    sim.reset(1000)
+    for task, steps in ((lift, 12), (reach, 20)):
+        heights = []
+        for _ in range(steps):
+            before = sim.state()
+            action = rollout.expert_actor(task)(None, before)
+            sim.step(action)
+            if task is reach and action[6] > 0.5 and before.opening < 0.04:
+                heights.append(before.blocks['green'][2])
+    assert reach.holds(sim.state())
+    assert max(heights) < 0.035  # it was let go just above the table
+
+
 def test_doing_nothing_does_not_succeed(sim):
     episode = rollout.run_episode(sim, Job(PUT, 0), idle, cameras=(), max_steps=10)
     assert not episode.success

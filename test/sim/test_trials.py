@@ -51,6 +51,12 @@ def test_a_changed_instruction_takes_the_place_of_one_for_another_block():
         assert Trial('language', RED, seed).first_told == ''
 
 
+def test_a_held_block_is_one_that_was_to_be_lifted():
+    task = task_named('put_red_plate')
+    lifts = task_named('lift_blue').instructions() + task_named('lift_green').instructions()
+    assert Trial('held', task, 5).first_told in lifts
+
+
 def test_figures_count_successes_and_wrong_colours():
     outcomes = [
         Outcome(Trial('language', RED, 0), True, 'red', 10, 1.0),
