@@ -30,6 +30,10 @@ policy: $(READY)
 	  --processes $$(nproc) $(SIZES)
 	$(VENV)/bin/octo-ros finetune policy/scenes --robot viperx_sim --preset tabletop_words \
 	  --checkpoint policy/taught --out policy/trained
+	$(VENV)/bin/octo-ros record policy/changes --seed 300000 --episodes 1700 --every-colour \
+	  --interrupted 0.7 --processes $$(nproc) $(SIZES)
+	$(VENV)/bin/octo-ros finetune policy/changes --robot viperx_sim --preset tabletop_changes \
+	  --checkpoint policy/trained/checkpoint --out policy/changed
 
 test: $(READY) lint
 	$(RUN) -m pytest -n $(WORKERS) --dist loadfile -q

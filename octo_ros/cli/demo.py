@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from octo_ros.nodes.demo_live import Act
 
 FIRST_SEED = 2_000_000  # far from those of `octo-ros record` and `octo-ros eval`
-BY_WORDS, BY_GOAL, FIRST, THEN = 'lift_red', 'lift_blue', 'lift_green', 'put_green_plate'
+BY_WORDS, BY_GOAL, FIRST, THEN = 'lift_red', 'lift_blue', 'lift_blue', 'put_green_plate'
 CHANGE_AFTER_S = 1.0
 UNTRAINED = 'The weights are UNTRAINED: expect failure. The parts work together, that is all.'
 VIDEO_KINDS = ('mp4', 'gif')

@@ -134,11 +134,32 @@ class TabletopWords(Preset):
 
 
 @dataclasses.dataclass(frozen=True)
+class TabletopChanges(TabletopWords):
+    """Goes on from `tabletop_words`, until the policy turns round when the task changes.
+
+    The recordings are those of `octo-ros record changes --seed 300000 --episodes 1700
+    --every-colour --interrupted 0.7 --processes 2 --size primary=64x64 --size wrist=64x64`;
+    `make policy` runs it all.
+
+    Command: octo-ros finetune changes --robot viperx_sim --preset tabletop_changes --out changed
+    Run time: 17 minutes on 2 processor cores (AMD EPYC), 80 examples/s.
+    Expected success: 98 % when the instruction changes on the way, 95 % when another block is
+        held, 99 % else (the tables are in the README).
+    """
+
+    checkpoint: str = 'trained/checkpoint'
+    train: TrainParams = dataclasses.field(default_factory=lambda: dataclasses.replace(
+        TabletopWords().train, steps=5000, eval_every=1000, save_every=1000,
+        optimizer=OptimizerParams(learning_rate=3e-4, warmup_steps=100, ema_decay=0.998)))
+
+
+@dataclasses.dataclass(frozen=True)
 class BridgeSmall(Preset):
     """Fine-tunes the shipped policy on a handful of real episodes, without a GPU.
 
-    It is for a first look at one's own data: a policy to rely on wants a released checkpoint. A
-    few episodes are soon learnt by heart, hence the early end, dropout, decay and average.
+    It is for a first look at one's own data: a policy to rely on wants a released checkpoint. It
+    stops early, for a few episodes are soon learnt by heart; so are their instructions, with which
+    a higher learning rate does worse than the mean action on episodes that are told otherwise.
 
     Command: octo-ros finetune RECORDINGS --robot widowx --state /state --actions reached
         --preset bridge_small --out trained
@@ -151,15 +172,15 @@ class BridgeSmall(Preset):
     train: TrainParams = dataclasses.field(default_factory=lambda: TrainParams(
         steps=80, batch_size=36, augment=False, eval_samples=1,
         task=TaskParams(keep_image_prob=0.2),
-        optimizer=OptimizerParams(
-            learning_rate=1e-3, warmup_steps=10, weight_decay=3.0, ema_decay=0.95)))
+        optimizer=OptimizerParams(learning_rate=3e-4, warmup_steps=10, weight_decay=0.1)))
     model: ModelParams = dataclasses.field(default_factory=lambda: ModelParams(
-        window=2, head='mse', dropout=0.3, proprio=True, proprio_bins=0))
+        head='mse', proprio=True, proprio_bins=0))
 
 
 PRESETS: Mapping[str, type[Preset]] = {
     'octo_small': OctoSmall, 'octo_small_head': OctoSmallHead, 'tabletop': Tabletop,
-    'tabletop_words': TabletopWords, 'bridge_small': BridgeSmall}
+    'tabletop_words': TabletopWords, 'tabletop_changes': TabletopChanges,
+    'bridge_small': BridgeSmall}
 
 
 def find_preset(name: str) -> Preset:
