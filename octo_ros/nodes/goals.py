@@ -44,6 +44,7 @@ class Goals:
         self._lock = threading.Lock()
         self._pending: dict[str, Any] = {}
         self._worker: Worker[str] = Worker(self._take_all, self._on_error, name='octo-goals')
+        self._wanted = f"{image_type.__module__.split('.')[0]}/msg/{image_type.__name__}"
         self._past = {} if past is None else past
         self._subscriptions = {
             topic: LatchedSubscription(node, image_type, topic, self._keeping(key), group,
@@ -51,7 +52,8 @@ class Goals:
             for key in runtime.spec.goal_keys for topic in [f'goal/{key}']}
 
     def warn_of_strays(self) -> None:
-        """Warns once of each publisher of a goal that nobody listens to; call it now and then."""
+        """Warns once of each topic with a goal that cannot be taken; call it now and then."""
+        self._warn_of_types()
         known = self._runtime.spec.goal_keys
         prefix = self._node.resolve_topic_name('goal') + '/'
         for topic, _ in self._node.get_topic_names_and_types():
@@ -65,6 +67,17 @@ class Goals:
             self._node.get_logger().warning(
                 f"Nobody listens to {topic}: a goal must be for one of "
                 f"{', '.join(known) or 'no key'}, got '{key}'{closest(key, known)}")
+
+    def _warn_of_types(self) -> None:
+        for topic in self._subscriptions.keys() - self._strays:
+            given = {info.topic_type
+                     for info in self._node.get_publishers_info_by_topic(topic)}
+            if given and self._wanted not in given:
+                self._strays.add(topic)
+                self._node.get_logger().warning(
+                    f"The goal on '{topic}' is not taken: it is published as "
+                    f"{', '.join(sorted(given))}, and wanted as {self._wanted}, as the "
+                    'parameter transport says')
 
     def forget(self) -> None:
         """Drops what was received but not decoded yet; nothing received so far comes again."""

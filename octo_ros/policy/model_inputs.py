@@ -74,17 +74,18 @@ def create_tasks(
 def goal_examples(module: OctoModule, example_batch: Mapping[str, Any]) -> dict[str, Array]:
     """Returns one example (1, ...) of every goal that the model takes, by sorted key.
 
-    These are the goals that the model was trained with or stacks on its images.
+    These are the goals that a tokenizer reads. Others may stand in the example batch, for the
+    data of a model that is told by words alone have them, too.
     """
     observations, tasks = example_batch['observation'], example_batch['task']
-    stacked = {
-        key: observations[key][:, 0]
-        for tokenizer in module.octo_transformer.observation_tokenizers.values()
-        if isinstance(tokenizer, ImageTokenizer)
-        for key in match_keys(tokenizer.task_stack_keys, observations)}
-    trained = {key: value for key, value in tasks.items() if key not in (_MASKS, LANGUAGE_KEY)}
-    known = {**stacked, **trained}
-    return {key: known[key] for key in sorted(known.keys() - _BOOKKEEPING)}
+    known = {**{key: value[:, 0] for key, value in observations.items() if np.ndim(value) > 1},
+             **tasks}
+    transformer = module.octo_transformer
+    read = {key for group in (transformer.observation_tokenizers, transformer.task_tokenizers)
+            for tokenizer in group.values() if isinstance(tokenizer, ImageTokenizer)
+            for patterns in (tokenizer.task_stack_keys, tokenizer.task_film_keys)
+            for key in match_keys(patterns, known)}
+    return {key: known[key] for key in sorted(read - {_MASKS, LANGUAGE_KEY, *_BOOKKEEPING})}
 
 
 def check_observations(example: Mapping[str, Any], observations: Mapping[str, Any]) -> list[str]:

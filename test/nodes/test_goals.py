@@ -6,6 +6,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.context import Context
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool
@@ -140,3 +143,20 @@ def test_a_goal_for_an_unknown_key_is_warned_of_once(ros, goals, capfd) -> None:
     said = capfd.readouterr().err
     assert said.count('Nobody listens') == 1
     assert "got 'image_primry' (did you mean 'image_primary'?)" in said
+
+
+def test_a_goal_of_the_other_transport_is_warned_of_once(ros, goals, capfd) -> None:
+    context = Context()
+    context.init(domain_id=ros.context.get_domain_id())
+    other = Node('other', context=context)  # one process cannot have both types on a topic
+    other.create_publisher(CompressedImage, 'goal/image_primary', 1)
+    ros.publisher(Image, 'goal/image_wrist', 'latched', subscribers=2)
+    ros.wait_until(lambda: ros.node.count_publishers('goal/image_primary'), 'discovery')
+    goals.warn_of_strays()
+    goals.warn_of_strays()
+    other.destroy_node()
+    context.shutdown()
+    said = capfd.readouterr().err
+    assert said.count('is not taken') == 1
+    assert "'goal/image_primary' is not taken: it is published as sensor_msgs/msg/Comp" in said
+    assert 'and wanted as sensor_msgs/msg/Image' in said

@@ -194,6 +194,18 @@ def test_text_and_goal_together(shipped):
     assert made['language_instruction']['attention_mask'].sum() > 2
 
 
+def test_a_model_that_stacks_no_goals_takes_none_though_its_data_have_them(cases):
+    model = cases.model('tiny_three_cam_mse')
+    config = json.loads(json.dumps(model.config))
+    for spec in config['model']['observation_tokenizers'].values():
+        spec['kwargs'].pop('task_stack_keys', None)
+    by_words = OctoModel.from_config(config, model.example_batch, rng=jax.random.key(0))
+    assert 'image_primary' in by_words.example_batch['task']
+    assert by_words.goal_keys == ()
+    with pytest.raises(TaskError, match='no goals are used'):
+        by_words.create_tasks(goals={'image_primary': np.zeros((1, 64, 64, 3), np.uint8)})
+
+
 def test_the_issue_of_three_cameras_says_once_which_goals_are_missing(cases, caplog):
     model = cases.model('tiny_three_cam_mse')
     observations = cases.case('tiny_three_cam_mse', 'case_goal')['in']['observations']

@@ -6,6 +6,7 @@ import pytest
 
 from octo_ros.cli import training_options
 from octo_ros.cli.main import build_parser
+from octo_ros.cli.named_checkpoint import checkpoint_path
 from octo_ros.errors import ParameterError
 from octo_ros.train.presets import PRESETS
 from octo_ros.train.presets import describe_presets
@@ -28,7 +29,8 @@ def test_the_command_in_the_text_makes_the_run(name):
     preset = find_preset(name)
     assert (options.train, options.model, options.scratch) == (
         preset.train, preset.model, preset.scratch)
-    assert (options.checkpoint, options.hold_out) == (preset.checkpoint, preset.hold_out)
+    assert options.checkpoint == (preset.checkpoint and checkpoint_path(preset.checkpoint))
+    assert options.hold_out == preset.hold_out
     assert options.sizes.items() >= {
         f'image_{camera}': size for camera, size in preset.sizes.items()}.items()
 
