@@ -158,8 +158,8 @@ class BridgeSmall(Preset):
     """Fine-tunes the shipped policy on a handful of real episodes, without a GPU.
 
     It is for a first look at one's own data: a policy to rely on wants a released checkpoint. It
-    stops early, for a few episodes are soon learnt by heart; so are their instructions, with which
-    a higher learning rate does worse than the mean action on episodes that are told otherwise.
+    stops early, for a few episodes are soon learnt by heart, and is told by goal images alone: of
+    16 instructions each tells which episode it is, and not what to do in a new one.
 
     Command: octo-ros finetune RECORDINGS --robot widowx --state /state --actions reached
         --preset bridge_small --out trained
@@ -171,10 +171,11 @@ class BridgeSmall(Preset):
     hold_out: int = 4
     train: TrainParams = dataclasses.field(default_factory=lambda: TrainParams(
         steps=80, batch_size=36, augment=False, eval_samples=1,
-        task=TaskParams(keep_image_prob=0.2),
-        optimizer=OptimizerParams(learning_rate=3e-4, warmup_steps=10, weight_decay=0.1)))
+        task=TaskParams(modality='image_conditioned'),
+        optimizer=OptimizerParams(
+            learning_rate=1e-3, warmup_steps=10, weight_decay=3.0, ema_decay=0.95)))
     model: ModelParams = dataclasses.field(default_factory=lambda: ModelParams(
-        head='mse', proprio=True, proprio_bins=0))
+        window=2, head='mse', dropout=0.2, proprio=True, proprio_bins=0))
 
 
 PRESETS: Mapping[str, type[Preset]] = {
