@@ -112,7 +112,7 @@ def test_the_demo_tells_of_every_task_and_hides_no_failure(two):
                       re.MULTILINE)
     assert [row[1:3] for row in rows] == [
         ('lift the red block', 'words'), ('lift the blue block', 'goal images'),
-        ('lift the green block -> put the green block on the plate',
+        ('lift the blue block -> put the green block on the plate',
          'words, changed after 1.0 s')]
     # Nobody lifts a block in 1.4 s.
     assert all('FAILED after 1.4 s' in row[3] for row in rows)
