@@ -33,6 +33,7 @@ from std_srvs.srv import Trigger
 from octo_ros.bags.recording import STATE_TOPIC
 from octo_ros.errors import OctoError
 from octo_ros.errors import TaskError
+from octo_ros.messages.conversions import stamp_ns
 from octo_ros.nodes import isolation
 from octo_ros.nodes import processes
 from octo_ros.nodes import qos
@@ -44,6 +45,7 @@ from octo_ros.nodes.sim_setup import ROBOT
 from octo_ros.nodes.sim_setup import camera_remaps
 from octo_ros.nodes.sim_setup import proprio_remaps
 from octo_ros.sim import scene
+from octo_ros.sim.arm import STEP_S
 from octo_ros.sim.renderer import DEFAULT_SIZES
 from octo_ros.sim.rollout import MAX_STEPS
 from octo_ros.sim.trials import CHANGED_AFTER
@@ -148,9 +150,7 @@ class ClosedLoop:
         first_told = trial.first_told
         self.begin(trial, first_told=first_told)
         if first_told:
-            until = self._states + CHANGED_AFTER[trial.condition]
-            self.spin_until(lambda: self._states >= until, _STEP_TIMEOUT_S,
-                            'the moment to change the instruction')
+            self._wait_for_step(CHANGED_AFTER[trial.condition])
             self.instruct(trial.instruction)
         result = self.finish(trial)
         return Outcome(trial, result['success'], result['chosen'], result['steps'],
@@ -253,7 +253,7 @@ class ClosedLoop:
         node = self._node
         self._clients: dict[str, Any] = {}
         self._results: list[dict[str, Any]] = []
-        self._states = 0
+        self._seen_ns: tuple[int, ...] = ()
         self._instruction = node.create_publisher(String, 'instruction', qos.named('latched'))
         self._goals = {camera: node.create_publisher(
             Image, f'goal/image_{camera}', qos.named('latched')) for camera in scene.CAMERAS}
@@ -261,7 +261,7 @@ class ClosedLoop:
             String, f'{SIM}/result',
             lambda message: self._results.append(json.loads(message.data)), qos.named('latched'))
         node.create_subscription(
-            JointState, STATE_TOPIC, self._count_state, qos.named('reliable'))
+            JointState, STATE_TOPIC, self._note_state, qos.named('reliable'))
         if watch is not None:
             node.create_subscription(
                 CompressedImage, CAMERA.format(scene.CAMERAS[0]) + '/compressed',
@@ -273,8 +273,19 @@ class ClosedLoop:
         self.spin_until(lambda: node.count_publishers(f'{SIM}/result'), _START_TIMEOUT_S,
                         'the simulator')
 
-    def _count_state(self, _: JointState) -> None:
-        self._states += 1
+    def _note_state(self, state: JointState) -> None:
+        self._seen_ns = (*self._seen_ns[:1], stamp_ns(state))  # the first and the newest
+
+    def _wait_for_step(self, number: int) -> None:
+        """Waits until the state of a policy step was seen, counted from 1 at the next state.
+
+        It goes by stamps, since in real time there are many states to a step.
+        """
+        self._seen_ns = ()
+        span_ns = (number - 1) * round(STEP_S * 1e9)
+        self.spin_until(
+            lambda: self._seen_ns and self._seen_ns[-1] - self._seen_ns[0] >= span_ns,
+            number * _STEP_TIMEOUT_S, f'step {number}')
 
     def _wait_for_result(self, trial: Trial) -> dict[str, Any]:
         key = {'seed': trial.seed, 'task': trial.task.name}

@@ -1,6 +1,7 @@
 """Controller and simulator in lockstep over DDS, against the same without ROS."""
 
 import importlib.util
+import re
 
 import pytest
 
@@ -67,6 +68,17 @@ def test_real_time_runs_at_the_rate_of_the_robot(tmp_path):
         outcome = loop.run(TRIAL)
     assert outcome.steps == STEPS
     assert outcome.wall_s > 0.9 * STEPS * 0.2
+
+
+def test_in_real_time_the_instruction_is_changed_after_policy_steps_not_after_states(tmp_path):
+    trial = Trial('changed', TRIAL.task, TRIAL.seed)
+    with ClosedLoop(LoopOptions(
+            str(shipped_checkpoint()), tmp_path, max_steps=STEPS, real_time=True)) as loop:
+        loop.run(trial)
+    said = re.findall(r"\[(\d+\.\d+)\].*Instruction: '(.*?)'",
+                      (tmp_path / 'controller.log').read_text())
+    assert [text for _, text in said] == [trial.first_told, trial.instruction]
+    assert float(said[1][0]) - float(said[0][0]) > 0.35  # two steps of 0.2 s between three
 
 
 def test_a_controller_that_cannot_start_ends_the_session_with_its_last_words(tmp_path):
