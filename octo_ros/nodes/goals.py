@@ -16,6 +16,7 @@ from octo_ros.errors import OctoError
 from octo_ros.errors import closest
 from octo_ros.messages.runtime import Runtime
 from octo_ros.nodes.latched import LatchedSubscription
+from octo_ros.nodes.silence import clashing_types
 from octo_ros.nodes.worker import Worker
 
 _WORKER_TIMEOUT_S = 10.0
@@ -44,7 +45,6 @@ class Goals:
         self._lock = threading.Lock()
         self._pending: dict[str, Any] = {}
         self._worker: Worker[str] = Worker(self._take_all, self._on_error, name='octo-goals')
-        self._wanted = f"{image_type.__module__.split('.')[0]}/msg/{image_type.__name__}"
         self._past = {} if past is None else past
         self._subscriptions = {
             topic: LatchedSubscription(node, image_type, topic, self._keeping(key), group,
@@ -70,14 +70,12 @@ class Goals:
 
     def _warn_of_types(self) -> None:
         for topic in self._subscriptions.keys() - self._strays:
-            given = {info.topic_type
-                     for info in self._node.get_publishers_info_by_topic(topic)}
-            if given and self._wanted not in given:
+            clash = clashing_types(self._node, topic)
+            if clash:
                 self._strays.add(topic)
                 self._node.get_logger().warning(
-                    f"The goal on '{topic}' is not taken: it is published as "
-                    f"{', '.join(sorted(given))}, and wanted as {self._wanted}, as the "
-                    'parameter transport says')
+                    f"The goal on '{topic}' is not taken: it is {clash}, as the parameter "
+                    'transport says')
 
     def forget(self) -> None:
         """Drops what was received but not decoded yet; nothing received so far comes again."""

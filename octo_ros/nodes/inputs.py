@@ -83,7 +83,7 @@ class Inputs:
                              if stream.required and not stream.received})
 
     def warn_of_strays(self) -> None:
-        """Warns once of each publisher of a goal for a key that there is not."""
+        """Warns once of each topic with a goal that cannot be taken."""
         self._goals.warn_of_strays()
 
     def clear_task(self) -> None:

@@ -34,12 +34,27 @@ class SilentStreams:
                     f'{self._cause(topic)}')
 
     def _cause(self, topic: str) -> str:
-        wanted = {info.topic_type for info in self._node.get_subscriptions_info_by_topic(topic)
-                  if info.node_name == self._node.get_name()}
-        given = {info.topic_type for info in self._node.get_publishers_info_by_topic(topic)}
-        if not given:
+        if not self._node.count_publishers(topic):
             return f"nobody publishes on '{topic}'; compare `ros2 topic list`"
-        if given & wanted:
+        clash = clashing_types(self._node, topic)
+        if not clash:
             return f"'{topic}' has a publisher, but no message of it came; compare its QoS"
-        return (f"'{topic}' is published as {', '.join(sorted(given))}, and wanted as "
-                f"{', '.join(sorted(wanted))}; set the transport, or take another topic")
+        return f"'{topic}' is {clash}; set the transport, or take another topic"
+
+
+def clashing_types(node: Node, topic: str) -> str:
+    """Says how a topic is published and wanted where no publisher has a type that the node takes.
+
+    Args:
+        node: a subscriber of the topic.
+        topic: its name.
+
+    Returns:
+        `published as ..., and wanted as ...`; empty where one fits, or nobody publishes.
+    """
+    wanted = {info.topic_type for info in node.get_subscriptions_info_by_topic(topic)
+              if info.node_name == node.get_name()}
+    given = {info.topic_type for info in node.get_publishers_info_by_topic(topic)}
+    if not given or given & wanted:
+        return ''
+    return f"published as {', '.join(sorted(given))}, and wanted as {', '.join(sorted(wanted))}"

@@ -80,9 +80,7 @@ def goal_examples(module: OctoModule, example_batch: Mapping[str, Any]) -> dict[
     observations, tasks = example_batch['observation'], example_batch['task']
     known = {**{key: value[:, 0] for key, value in observations.items() if np.ndim(value) > 1},
              **tasks}
-    transformer = module.octo_transformer
-    read = {key for group in (transformer.observation_tokenizers, transformer.task_tokenizers)
-            for tokenizer in group.values() if isinstance(tokenizer, ImageTokenizer)
+    read = {key for tokenizer in _image_tokenizers(module)
             for patterns in (tokenizer.task_stack_keys, tokenizer.task_film_keys)
             for key in match_keys(patterns, known)}
     return {key: known[key] for key in sorted(read - {_MASKS, LANGUAGE_KEY, *_BOOKKEEPING})}
@@ -103,12 +101,9 @@ def check_observations(example: Mapping[str, Any], observations: Mapping[str, An
 
 def required_tasks(module: OctoModule, observations: Mapping[str, Any]) -> list[str]:
     """Returns the task entries, sorted, that condition (FiLM) an image encoder which these use."""
-    transformer = module.octo_transformer
     return sorted({
-        key for group in (transformer.observation_tokenizers, transformer.task_tokenizers)
-        for tokenizer in group.values()
-        if isinstance(tokenizer, ImageTokenizer)
-        and (not tokenizer.obs_stack_keys or tokenizer.observation_keys(observations))
+        key for tokenizer in _image_tokenizers(module)
+        if not tokenizer.obs_stack_keys or tokenizer.observation_keys(observations)
         for key in tokenizer.task_film_keys})
 
 
@@ -205,6 +200,13 @@ def check_key(rng: Any) -> None:
     if rng is not None and not typed and not plain:
         raise ParameterError(
             f'rng must be one random key, got {_short(rng)}; make one by jax.random.key(seed)')
+
+
+def _image_tokenizers(module: OctoModule) -> list[ImageTokenizer]:
+    transformer = module.octo_transformer
+    return [tokenizer
+            for group in (transformer.observation_tokenizers, transformer.task_tokenizers)
+            for tokenizer in group.values() if isinstance(tokenizer, ImageTokenizer)]
 
 
 def _short(value: Any) -> str:

@@ -83,14 +83,15 @@ class PolicySession:
         runtime.clear_task()
         runtime.reset()
         self._policy.reset(_SEED_STRIDE * self._seed + trial.seed)
-        self._set_task(trial)
+        first_told = trial.first_told
+        self._set_task(trial, first_told)
         test, start = SuccessTest(trial.task), sim.state()
         steps, success = 0, False
         for steps in range(self._max_steps + 1):
             success = test.update(sim.state())
             if success or steps == self._max_steps:
                 break
-            if trial.first_told and steps == CHANGED_AFTER[trial.condition]:
+            if first_told and steps == CHANGED_AFTER[trial.condition]:
                 runtime.set_instruction(trial.instruction)
             self._step()
         return Outcome(trial, success, chosen_block(start, sim.state()) or '', steps,
@@ -100,9 +101,9 @@ class PolicySession:
         """Frees what drawing needs."""
         self._sim.close()
 
-    def _set_task(self, trial: Trial) -> None:
+    def _set_task(self, trial: Trial, first_told: str) -> None:
         if trial.condition not in GOAL_CONDITIONS:
-            self._runtime.set_instruction(trial.first_told or trial.instruction)
+            self._runtime.set_instruction(first_told or trial.instruction)
             return
         views = goal_views(self._sim, trial)
         for camera, key in self._cameras.items():
