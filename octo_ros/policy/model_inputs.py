@@ -35,7 +35,7 @@ _BOOKKEEPING = UNUSED | {'timestep_pad_mask'}
 def create_tasks(
     example: Mapping[str, Any], text_processor: TextProcessor | None, *,
     goals: Mapping[str, Array] | None, texts: Sequence[str] | None,
-    known_goals: Mapping[str, Array],
+    known_goals: Mapping[str, Array], stacks: Sequence[Set[str]] = (),
 ) -> dict[str, Any]:
     """Builds a batch of tasks as training saw them, see `OctoModel.create_tasks`.
 
@@ -45,6 +45,7 @@ def create_tasks(
         goals: goal images (b, ih, iw, c), by key.
         texts: one instruction per item of the batch.
         known_goals: what goals may be, as `goal_examples` returns it.
+        stacks: goals that go together, as `goal_stacks` returns them.
     """
     if goals is not None:
         check_mapping('goals', goals, TaskError)
@@ -53,11 +54,13 @@ def create_tasks(
     task: dict[str, Any] = {}
     if goals is not None:
         task.update(goals)
+        padded = {key for stack in stacks if stack & goals.keys() for key in stack - goals.keys()}
     else:
-        task.update({
-            key: np.zeros((batch, *np.shape(value)[1:]), np.asarray(value).dtype)
-            for key, value in example.items() if key not in (_MASKS, LANGUAGE_KEY)})
-    masks = {key: np.full(batch, goals is not None) for key in task}
+        padded = example.keys() - {_MASKS, LANGUAGE_KEY}
+    task.update({
+        key: np.zeros((batch, *np.shape(example[key])[1:]), np.asarray(example[key]).dtype)
+        for key in sorted(padded)})
+    masks = {key: np.full(batch, key not in padded) for key in task}
     if texts is not None:
         if text_processor is None:
             raise TaskError(
@@ -84,6 +87,36 @@ def goal_examples(module: OctoModule, example_batch: Mapping[str, Any]) -> dict[
             for patterns in (tokenizer.task_stack_keys, tokenizer.task_film_keys)
             for key in match_keys(patterns, known)}
     return {key: known[key] for key in sorted(read - {_MASKS, LANGUAGE_KEY, *_BOOKKEEPING})}
+
+
+def goal_stacks(module: OctoModule, example_task: Mapping[str, Any]) -> list[set[str]]:
+    """Returns the goals that each tokenizer of goals alone stacks: all of them or none are given.
+
+    Beside an observation a missing goal is seen from that; here only the example batch tells it.
+    """
+    return [{*match_keys(tokenizer.task_stack_keys, example_task)}
+            for tokenizer in _image_tokenizers(module) if not tokenizer.obs_stack_keys]
+
+
+def check_stacks(module: OctoModule, example: Mapping[str, Mapping[str, Any]],
+                 observations: Mapping[str, Any], tasks: Mapping[str, Any]) -> None:
+    """Checks that images which one tokenizer stacks come together.
+
+    Raises:
+        ObservationError, TaskError: some are there and others are not.
+    """
+    seen = [tokenizer.observation_keys(example['observation'])
+            for tokenizer in _image_tokenizers(module)]
+    for stacks, given, what, error in (
+            (seen, observations, 'observations', ObservationError),
+            (goal_stacks(module, example['task']), tasks, 'task', TaskError)):
+        for stack in stacks:
+            missing = sorted(set(stack) - given.keys())
+            if missing and len(missing) < len(stack):
+                raise error(
+                    f'the {what} must have all of {", ".join(sorted(stack))}, which this '
+                    f'checkpoint stacks, lacks {", ".join(missing)}; give zeros for it, and '
+                    'False in pad_mask_dict')
 
 
 def check_observations(example: Mapping[str, Any], observations: Mapping[str, Any]) -> list[str]:
@@ -142,6 +175,8 @@ def goal_messages(
         key for tokenizer in module.octo_transformer.observation_tokenizers.values()
         if isinstance(tokenizer, ImageTokenizer)
         for key in tokenizer.missing_goals(observations, tasks)})
+    missing += sorted({key for stack in goal_stacks(module, tasks) for key in stack
+                       if key not in missing and _is_padding(tasks, stack, key)})
     if not missing:
         return []
     return [f'no goal image for {", ".join(missing)}: zero pixels take its place']
@@ -207,6 +242,14 @@ def _image_tokenizers(module: OctoModule) -> list[ImageTokenizer]:
     return [tokenizer
             for group in (transformer.observation_tokenizers, transformer.task_tokenizers)
             for tokenizer in group.values() if isinstance(tokenizer, ImageTokenizer)]
+
+
+def _is_padding(tasks: Mapping[str, Any], stack: Set[str], key: str) -> bool:
+    """Returns True for a goal that is masked while others of its stack are not."""
+    masks = {name: tasks.get(_MASKS, {}).get(name, True) for name in stack}
+    if any(isinstance(mask, jax.core.Tracer) for mask in masks.values()):
+        return False
+    return not np.any(masks[key]) and any(np.any(mask) for mask in masks.values())
 
 
 def _short(value: Any) -> str:

@@ -152,7 +152,8 @@ class OctoModel:
         """Builds tasks from goal images, texts or both.
 
         What is not given is padded: goals by zeros, language by the empty text, both with False
-        in `pad_mask_dict`. Where some goals are given, the others stay absent.
+        in `pad_mask_dict`. Where some goals are given, the others stay absent, but for those that
+        one tokenizer stacks with them.
 
         Args:
             goals: uint8 images (b, ih, iw, c), by observation key.
@@ -164,7 +165,8 @@ class OctoModel:
         """
         return model_inputs.create_tasks(
             self.example_batch['task'], self.text_processor, goals=goals, texts=texts,
-            known_goals=model_inputs.goal_examples(self.module, self.example_batch))
+            known_goals=model_inputs.goal_examples(self.module, self.example_batch),
+            stacks=model_inputs.goal_stacks(self.module, self.example_batch['task']))
 
     def run_transformer(
         self, observations: Data, tasks: Data,
@@ -318,6 +320,7 @@ class OctoModel:
             self.example_batch['task'], tasks,
             model_inputs.required_tasks(self.module, observations))
         model_inputs.check_batch(tasks, found.shape[0])
+        model_inputs.check_stacks(self.module, self.example_batch, observations, tasks)
         messages += model_inputs.goal_messages(self.module, observations, tasks)
         for message in messages:
             if message not in self._said:

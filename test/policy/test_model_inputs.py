@@ -1,5 +1,6 @@
 """What OctoModel says of its inputs, and what it refuses before anything is compiled."""
 
+import copy
 import logging
 
 import jax
@@ -66,6 +67,45 @@ def test_images_of_another_size_are_refused(shipped):
     goal = {'image_primary': np.zeros((1, 64, 64, 3), np.uint8)}
     with pytest.raises(TaskError, match=r"'image_primary' must have the shape \(b, 128, 128, 3"):
         shipped.sample_actions(images, goal, timestep_pad_mask=mask, rng=jax.random.key(0))
+
+
+def test_a_goal_that_is_stacked_apart_with_a_missing_one_gets_zeros_and_a_message(
+        three_cameras, caplog):
+    tokenizers = three_cameras.config['model']['observation_tokenizers']
+    apart = copy.deepcopy(tokenizers['primary'])
+    apart['kwargs'] |= {'obs_stack_keys': [], 'task_stack_keys': ['image_primary',
+                                                                 'image_secondary']}
+    config = copy.deepcopy(dict(three_cameras.config))
+    config['model']['task_tokenizers'] = {'goal': apart}
+    model = OctoModel.from_config(config, three_cameras.example_batch)
+    example = model.example_batch
+    observations = {key: value for key, value in example['observation'].items()
+                    if key != 'pad_mask_dict'}
+    goal = example['task']['image_primary']
+    tasks = model.create_tasks({'image_primary': goal})
+    assert not tasks['image_secondary'].any()
+    assert not tasks['pad_mask_dict']['image_secondary'].any()
+    with caplog.at_level(logging.WARNING, logger='octo_ros.policy'):
+        actions = model.sample_actions(observations, tasks, rng=jax.random.key(0))
+    assert np.isfinite(actions).all()
+    assert [record.getMessage() for record in caplog.records
+            if 'no goal image' in record.getMessage()] == [
+        'no goal image for image_instruction, image_secondary: zero pixels take its place']
+    with pytest.raises(TaskError, match=r'all of image_primary, image_secondary.*lacks image_sec'):
+        model.sample_actions(observations, {'image_primary': goal}, rng=jax.random.key(0))
+
+
+def test_observations_that_are_stacked_must_come_together(three_cameras):
+    config = copy.deepcopy(dict(three_cameras.config))
+    tokenizer = config['model']['observation_tokenizers']['primary']
+    tokenizer['kwargs'] |= {'obs_stack_keys': ['image_primary', 'image_secondary'],
+                            'task_stack_keys': []}
+    model = OctoModel.from_config(config, three_cameras.example_batch)
+    example = model.example_batch
+    observations = {key: value for key, value in example['observation'].items()
+                    if key not in ('pad_mask_dict', 'image_secondary')}
+    with pytest.raises(ObservationError, match='all of image_primary, image_secondary'):
+        model.sample_actions(observations, example['task'], rng=jax.random.key(0))
 
 
 def test_unknown_and_missing_keys_are_told_once(shipped, caplog):
