@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import itertools
 import logging
 import os
 from collections.abc import Collection
@@ -115,20 +116,8 @@ class BagReader:
             topics: the topics to read; all when None.
         """
         wanted = self.topics if topics is None else [t for t in topics if t in self.topics]
-        source = self._raw(wanted) if self._reader is not None else iter(self._recovered)
-        read = 0
-        while True:
-            try:
-                raw = next(source)
-            except StopIteration:
-                return
-            except Exception as error:  # see __init__
-                self._note(f'{self.path.name}: is damaged after message {read} of the wanted '
-                           f'topics ({error}); what was read is kept')
-                return
-            read += 1
-            if raw.topic not in wanted:
-                continue
+        source = self._raw(wanted) if self._reader is not None else self._recovered
+        for read, raw in enumerate((raw for raw in source if raw.topic in wanted), start=1):
             try:
                 message = self.types.deserialize_cdr(raw.data, raw.msgtype)
             except Exception as error:  # see __init__
@@ -166,8 +155,37 @@ class BagReader:
         if self._reader is None:
             return
         wanted = [item for item in self._reader.connections if item.topic in topics]
-        for item, log_ns, data in self._reader.messages(connections=wanted) if wanted else ():
+        source = self._reader.messages(connections=wanted) if wanted else iter(())
+        read: collections.Counter[tuple[str, int]] = collections.Counter()
+        while True:
+            try:
+                item, log_ns, data = next(source)
+            except StopIteration:
+                return
+            except Exception as error:  # see __init__
+                self._note(f'{self.path.name}: is damaged after message {read.total()} of the '
+                           f'wanted topics ({error}); what was read is kept')
+                break
+            read[item.topic, log_ns] += 1
             yield RawMessage(item.topic, item.msgtype, '', log_ns, data)
+        yield from self._behind_damage(topics, read)
+
+    def _behind_damage(self, topics: Collection[str], read: collections.Counter[tuple[str, int]]
+                       ) -> Iterator[RawMessage]:
+        """Yields from the files what was not read yet.
+
+        Args:
+            topics: the wanted ones.
+            read: how many messages were read by topic and time; this is used up.
+        """
+        for raw in itertools.chain.from_iterable(
+                recover(file, self._note) for file in storage_files(self.path)):
+            if raw.topic not in topics:
+                continue
+            if read[raw.topic, raw.log_ns]:
+                read[raw.topic, raw.log_ns] -= 1
+            else:
+                yield raw
 
     def _register(self, msgtype: str, definition: str) -> None:
         """Learns a message type that the standard ones do not include."""

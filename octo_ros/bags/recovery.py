@@ -5,10 +5,13 @@ pages. Both hold their messages in the order of recording, so everything before 
 MCAP records are laid out as in the format's specification (https://mcap.dev/spec).
 """
 
+import collections
 import contextlib
 import importlib
+import mmap
 import sqlite3
 import struct
+import zlib
 from collections.abc import Callable
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,7 +49,12 @@ def recover(path: Path, note: Callable[[str], None]) -> Iterator[RawMessage]:
         note: is told where the file ends before its time, or what is wrong with it.
     """
     if path.suffix == '.mcap':
-        yield from _McapScan(note, path.name).messages(path.read_bytes())
+        with path.open('rb') as file:
+            if not path.stat().st_size:  # nothing to map
+                note(f'{path.name}: is empty')
+                return
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                yield from _McapScan(note, path.name).messages(content)
     elif path.suffix == '.db3':
         yield from _recover_sqlite3(path, note)
     else:
@@ -63,14 +71,28 @@ class _McapScan:
         self._schemas: dict[int, tuple[str, str]] = {}
         self._channels: dict[int, tuple[str, str, str]] = {}
 
-    def messages(self, content: bytes) -> Iterator[RawMessage]:
+    def messages(self, content: bytes | mmap.mmap) -> Iterator[RawMessage]:
         """Yields the messages of a whole file."""
-        if not content.startswith(_MAGIC):
+        if content[:len(_MAGIC)] != _MAGIC:
             self._note(f'is no MCAP file, it starts with {content[:8]!r}')
             return
+        self._learn(content)
         yield from self._records(content, len(_MAGIC), offset=0)
 
-    def _records(self, content: bytes, position: int, *, offset: int) -> Iterator[RawMessage]:
+    def _learn(self, content: bytes | mmap.mmap) -> None:
+        """Takes schemas and channels from the summary: the chunk that had them may be damaged."""
+        position = len(_MAGIC)
+        while position + 9 <= len(content):
+            code, size = struct.unpack_from('<BQ', content, position)
+            body, position = position + 9, position + 9 + size
+            if code in (_SCHEMA, _CHANNEL) and position <= len(content):
+                try:
+                    collections.deque(self._record(code, content[body:position], body), maxlen=0)
+                except (struct.error, UnicodeDecodeError, KeyError):
+                    return  # told where it stands, if it is needed
+
+    def _records(self, content: bytes | mmap.mmap, position: int, *, offset: int
+                 ) -> Iterator[RawMessage]:
         """Yields from the records in `content`, which begins at byte `offset` of the file."""
         while position < len(content):
             body = position + 9
@@ -111,14 +133,16 @@ class _McapScan:
             yield RawMessage(*self._channels[channel], log_ns, record[22:])
         elif code == _CHUNK:
             compression, at = _text(record, 28)
+            checksum = struct.unpack_from('<I', record, 24)[0]
             size = struct.unpack_from('<Q', record, at)[0]
             packed = record[at + 8:at + 8 + size]
-            if not compression:
-                yield from self._records(packed, 0, offset=offset + at + 8)
+            inner = self._unpack(packed, compression, offset) if compression else packed
+            if inner is None:
                 return
-            inner = self._unpack(packed, compression, offset)
-            if inner is not None:
-                yield from self._records(inner, 0, offset=offset)
+            if checksum and len(packed) == size and zlib.crc32(inner) != checksum:
+                self._note(f'chunk at byte {offset} has a wrong checksum; it is left out')
+                return
+            yield from self._records(inner, 0, offset=offset if compression else offset + at + 8)
 
     def _unpack(self, packed: bytes, compression: str, offset: int) -> bytes | None:
         modules = {'lz4': ('lz4.frame',), 'zstd': ('compression.zstd', 'backports.zstd')}

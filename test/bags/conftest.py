@@ -41,14 +41,15 @@ class Recording:
     def text(self, topic, time_s, text):
         self.add(topic, 'std_msgs/msg/String', time_s, data=text)
 
-    def image(self, topic, time_s, shade, *, compressed=False, encoding='rgb8'):
-        pixels = np.full((24, 32, 3), shade, np.uint8)
+    def image(self, topic, time_s, shade, *, compressed=False, encoding='rgb8',
+              size=(24, 32)):
+        pixels = np.full((*size, 3), shade, np.uint8)
         if compressed:
             data = cv2.imencode('.png', pixels)[1].reshape(-1)
             self.add(topic, 'sensor_msgs/msg/CompressedImage', time_s, format='png', data=data)
         else:
-            self.add(topic, 'sensor_msgs/msg/Image', time_s, height=24, width=32, step=96,
-                     encoding=encoding, is_bigendian=0, data=pixels.reshape(-1))
+            self.add(topic, 'sensor_msgs/msg/Image', time_s, height=size[0], width=size[1],
+                     step=3 * size[1], encoding=encoding, is_bigendian=0, data=pixels.reshape(-1))
 
     def action(self, topic, time_s, values, names=()):
         empty = np.zeros(0)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 import sqlite3
+import zlib
 
 import pytest
 
@@ -110,6 +111,49 @@ def test_torn_page_of_sqlite_keeps_the_rows_before_it(copied):
     with BagReader(folder) as bag:
         assert 10 <= len(list(bag.messages())) < 51
         assert 'is damaged after message' in ' '.join(bag.damage)
+
+
+def chunks(content):
+    """Returns where each chunk of an MCAP file begins, and how long it is."""
+    position, found = 8, []
+    while content[position] != 0x0F:  # the end of the data
+        size = int.from_bytes(content[position + 1:position + 9], 'little')
+        if content[position] == 0x06:
+            found.append((position, size))
+        position += 9 + size
+    return found
+
+
+@pytest.mark.parametrize('number', [0, 1, 2])
+@pytest.mark.parametrize('damage', ['checksum', 'content'])
+def test_what_lies_behind_a_damaged_chunk_of_an_mcap_is_read(record, number, damage):
+    recording = record('bag', 'mcap')
+    for step in range(30):
+        recording.image('/cam/front', 0.2 * step, step, size=(256, 160))
+        recording.action('/expert_action', 0.2 * step, [0.0] * 7)
+    recording.close()
+    (file,) = recording.path.glob('*.mcap')
+    with BagReader(recording.path) as bag:
+        whole = [(message.topic, message.log_ns) for message in bag.messages()]
+        assert not bag.damage
+    content = bytearray(file.read_bytes())
+    places = chunks(content)
+    assert len(places) >= 3
+    start, size = places[number]
+    content[start + 33] ^= 0xFF  # in the checksum, which is 0 = none here
+    if damage == 'content':
+        body = content[start + 9 + 40:start + 9 + size]
+        content[start + 33:start + 37] = zlib.crc32(body).to_bytes(4, 'little')
+        content[start + 9 + size // 2] ^= 0xFF
+    file.write_bytes(content)
+    with BagReader(recording.path) as bag:
+        read = [(message.topic, message.log_ns) for message in bag.messages()]
+        damages = ' '.join(bag.damage)
+    assert f'chunk at byte {start + 9} has a wrong checksum; it is left out' in damages
+    assert read == [item for item in whole if item in set(read)]
+    assert 20 <= len(read) < 60
+    assert (whole[0] in read) == (number > 0)
+    assert whole[-1] in read
 
 
 def test_message_that_cannot_be_decoded_is_left_out(ten_steps):
