@@ -87,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
         raise ParameterError(f"'--clock-offset' must be finite, got {args.clock_offset}")
     args.checkpoint = named_checkpoint.checkpoint_path(args.checkpoint)
     profile = load_profile(args.robot)
+    _check_measured(args, profile)
     loop = _loop(args, profile)
     cameras = by_camera('--camera', args.camera)
     with BagReader(args.bag, clock_offset_s=args.clock_offset) as bag:
@@ -100,6 +101,23 @@ def run(args: argparse.Namespace) -> int:
         with _writing(folder):
             _write(folder, result, bag, profile, loop, args)
     return _report(result, profile.action.names, folder, args.max_error)
+
+
+def _check_measured(args: argparse.Namespace, profile: 'RobotProfile') -> None:
+    """Refuses a measured state that the profile's targets do not start from."""
+    from octo_ros.messages.ingest import MEASURED_JOINTS
+    from octo_ros.messages.ingest import MEASURED_POSE
+    from octo_ros.messages.measured import measured_streams
+
+    used = measured_streams(profile)
+    for option, topic, stream, fit in (
+            ('--joints', args.joints, MEASURED_JOINTS, 'actions of joints'),
+            ('--pose', args.pose, MEASURED_POSE, 'commands of type pose')):
+        if topic and stream not in used:
+            raise ParameterError(
+                f"'{option}' is for profiles with {fit}, '{args.robot}' has actions of space "
+                f'{profile.action.space} and commands of type {profile.command.type}; leave it '
+                "out ('--proprio' gives joints to the policy)")
 
 
 def _make(folder: Path) -> None:

@@ -23,6 +23,9 @@ from octo_ros.errors import ObservationError
 from octo_ros.errors import closest
 from octo_ros.policy.poses import Pose
 
+if hasattr(cv2, 'setLogLevel'):  # what it says of a damaged frame, our own error says
+    cv2.setLogLevel(0)
+
 _Rgb = UInt8[np.ndarray, 'ih iw 3']
 _NS = 1_000_000_000
 # Behind the end mark of a compressed image; more must be zeros, of a buffer of fixed size.
