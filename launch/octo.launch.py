@@ -56,7 +56,7 @@ def generate_launch_description() -> LaunchDescription:
 def arguments() -> list[DeclareLaunchArgument]:
     """Returns all launch arguments."""
     described = {
-        'checkpoint': 'Folder of the checkpoint, or hf://owner/name[@revision].',
+        'checkpoint': 'Folder of the checkpoint, hf://owner/name[@revision], or shipped.',
         'robot': 'Robot profile: a name in config/robots (widowx if nothing says otherwise), or '
                  'the path of a YAML file.',
         'primary': 'Topic of the camera for image_primary.',

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from octo_ros.errors import OctoError
 
+SHIPPED = 'shipped'
+UNTRAINED = 'untrained'
 _PACKAGE = Path(__file__).resolve().parent
 _CHECKPOINTS = _PACKAGE / 'assets' / 'checkpoints'
 
@@ -24,6 +26,12 @@ def shipped_checkpoint() -> Path:
 def shipped_policy() -> Path:
     """Returns the checkpoint for the simulator: the trained one, else the untrained one."""
     return _existing([_CHECKPOINTS / 'tabletop', _CHECKPOINTS / 'untrained'])
+
+
+def named_checkpoint(name: str) -> Path | None:
+    """Returns the folder of a checkpoint that ships with the package, None for another name."""
+    named = {SHIPPED: shipped_policy, UNTRAINED: shipped_checkpoint}
+    return named[name]() if name in named else None
 
 
 def is_untrained(checkpoint: str | Path) -> bool:

@@ -9,6 +9,8 @@ import pytest
 
 import octo_ros
 from octo_ros import assets
+from octo_ros.checkpoint.released import locate
+from octo_ros.errors import CheckpointError
 
 ROOT = Path(octo_ros.__file__).resolve().parent.parent
 
@@ -23,6 +25,13 @@ def test_the_shipped_policy_is_the_trained_one_where_there_is_one():
     assert (policy / 'config.json').is_file()
     assert assets.is_untrained(assets.shipped_checkpoint())
     assert assets.is_untrained(policy) == (not policy.with_name('tabletop').is_dir())
+
+
+def test_a_checkpoint_that_ships_goes_by_its_name_everywhere():
+    assert locate('shipped') == assets.shipped_policy()
+    assert locate('untrained') == assets.shipped_checkpoint()
+    with pytest.raises(CheckpointError, match='must be a checkpoint folder'):
+        locate('shiped')
 
 
 def test_the_source_tree_comes_first():

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from octo_ros import assets
 from octo_ros.checkpoint import hub
 from octo_ros.checkpoint import legacy
 from octo_ros.checkpoint import msgpack_tree
@@ -92,7 +93,10 @@ def load(
 def locate(
     path_or_hf: str | Path, step: int | None = None, *, revision: str | None = None,
 ) -> Path:
-    """Returns the local folder of a checkpoint, fetching it from the hub when it is an `hf://`."""
+    """Returns the local folder of a checkpoint, fetching it from the hub when it is an `hf://`.
+
+    A checkpoint that ships with the package goes by its name, `shipped` or `untrained`.
+    """
     if not isinstance(path_or_hf, str | os.PathLike) or not str(path_or_hf):
         raise ParameterError(
             f'path_or_hf must be a checkpoint folder or {hub.PREFIX}owner/name, got '
@@ -100,7 +104,7 @@ def locate(
     text = str(path_or_hf)
     if text.startswith(hub.PREFIX):
         return hub.download(hub.parse(text, revision), step)
-    root = Path(path_or_hf).expanduser()
+    root = assets.named_checkpoint(text) or Path(path_or_hf).expanduser()
     if revision is not None:
         raise CheckpointError(
             f"revision='{revision}' must go with a checkpoint on the hub, got the folder {root}")

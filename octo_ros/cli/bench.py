@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from octo_ros.assets import SHIPPED
+from octo_ros.assets import named_checkpoint
 from octo_ros.errors import OctoError
 from octo_ros.errors import ParameterError
 from octo_ros.errors import closest
@@ -81,7 +83,7 @@ def bench_model(
     """Returns the figures of one model.
 
     Args:
-        name: a preset, a checkpoint folder or `hf://owner/name[@revision]`.
+        name: a preset, a checkpoint folder, `hf://owner/name[@revision]` or `shipped`.
         repeats: runs of each stage.
         limit_s: no more runs of a stage after that time [s].
         statistics_key: dataset of a checkpoint that has several.
@@ -94,11 +96,12 @@ def bench_model(
             say('  make random weights')
             _call(['-m', 'octo_ros.cli.bench_checkpoint', name, f'{folder}/checkpoint'])
             checkpoint, statistics_key = f'{folder}/checkpoint', ''
-        elif name.startswith('hf://') or Path(name).is_dir():
+        elif name.startswith('hf://') or named_checkpoint(name) or Path(name).is_dir():
             checkpoint = name
         else:
-            raise ParameterError(f"MODEL must be {', '.join(PRESETS)}, a checkpoint folder or "
-                                 f"hf://owner/name, got '{name}'{closest(name, PRESETS)}")
+            names = (*PRESETS, SHIPPED)
+            raise ParameterError(f"MODEL must be {', '.join(names)}, a checkpoint folder or "
+                                 f"hf://owner/name, got '{name}'{closest(name, names)}")
         key = ('--statistics-key', statistics_key)
         say('  cold start')
         cold = _worker(checkpoint, folder, *key)

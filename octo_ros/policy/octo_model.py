@@ -84,7 +84,7 @@ class OctoModel:
         """Loads a checkpoint.
 
         Args:
-            path_or_hf: a folder, or `hf://owner/name[@revision]`.
+            path_or_hf: a folder, `hf://owner/name[@revision]`, or `shipped`.
             step: the step to load; None takes the latest.
             revision: branch, tag or commit on the hub.
             vocabulary: sentencepiece file to use instead of the one that would be looked up.

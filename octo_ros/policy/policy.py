@@ -38,7 +38,8 @@ class PolicyParams:
     """Which checkpoint is used, and how."""
 
     checkpoint: str = param(
-        '', 'Folder of the checkpoint, or hf://owner/name[@revision] on the Hugging Face hub.')
+        '', 'Folder of the checkpoint, hf://owner/name[@revision] on the Hugging Face hub, or '
+        'shipped, the policy for the simulator.')
     checkpoint_step: int = param(-1, 'Training step to load; -1: the latest.', ge=-1)
     statistics_key: str = param(
         '', 'Dataset of the checkpoint whose statistics un-normalise the actions; empty: its '
