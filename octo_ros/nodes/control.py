@@ -9,6 +9,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from octo_ros.messages.commands import CommandMessages
 from octo_ros.messages.inference import ChunkResult
 from octo_ros.messages.inference import InferenceJob
+from octo_ros.messages.runtime import NO_TASK
 from octo_ros.messages.runtime import Runtime
 from octo_ros.nodes.arming import Arming
 from octo_ros.nodes.latency import LatencyWindow
@@ -41,7 +42,7 @@ class Control:
         self._worker: Worker[InferenceJob] = Worker(self._infer, self._on_worker_error)
         self._stop_until_s = 0.0
         self._moving = False
-        self._log = StateLog(logger.info)
+        self._log = StateLog(logger.info, logger.warning)
         self._reason = 'not active'
         self._ticked_s = 0.0
         self.latencies = LatencyWindow()
@@ -140,7 +141,8 @@ class Control:
         if time.monotonic() < self._stop_until_s:
             self._publish_stop()
         self._reason = reason
-        self._log.note(reason, time.monotonic())
+        meant = reason in (NO_TASK, self._arming.hold_reason)
+        self._log.note(reason, time.monotonic(), meant=meant)
 
     def _publish_stop(self) -> None:
         now_ns = self._now_ns()

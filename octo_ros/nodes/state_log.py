@@ -11,25 +11,36 @@ class StateLog:
     """Logs changes of the reason to hold, so that the last line always becomes the true one.
 
     Each tick tells the reason. A hold is logged at most once in a while; one that lasts is logged
-    when that time is over. The end of a hold that was logged is logged at once.
+    when that time is over. The end of a hold that was logged is logged at once. A robot that ran
+    and holds though nobody meant it to, as when it lost its camera, is worth a warning.
     """
 
-    def __init__(self, say: Callable[[str], object]) -> None:
-        """Keeps what writes a line."""
+    def __init__(self, say: Callable[[str], object], warn: Callable[[str], object]) -> None:
+        """Keeps what writes a line, and what writes a warning."""
         self._say = say
+        self._warn = warn
         self.restart()
 
     def restart(self) -> None:
         """Makes the next state a change, whatever it is."""
         self._kind: str | None = None
         self._held_s = float('-inf')
+        self._ran = False
 
-    def note(self, reason: str, now_s: float) -> None:
-        """Takes the reason to hold, '' while running, at a time of a steady clock [s]."""
+    def note(self, reason: str, now_s: float, *, meant: bool = False) -> None:
+        """Takes the state of a tick.
+
+        Args:
+            reason: why it holds, '' while it runs.
+            now_s: time of a steady clock [s].
+            meant: whether somebody told it to hold.
+        """
         kind = _NUMBERS.sub('', reason)  # an age that grows is no news
         if kind == self._kind or (reason and now_s - self._held_s < _INTERVAL_S):
             return
         self._kind = kind
         if reason:
             self._held_s = now_s
-        self._say(f'Holding: {reason}' if reason else 'Running')
+        say = self._warn if reason and self._ran and not meant else self._say
+        self._ran = not reason or (self._ran and not meant)
+        say(f'Holding: {reason}' if reason else 'Running')

@@ -11,8 +11,31 @@ def lines() -> list[str]:
 
 
 @pytest.fixture
-def log(lines) -> StateLog:
-    return StateLog(lines.append)
+def warnings() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def log(lines, warnings) -> StateLog:
+    def warn(line: str) -> None:
+        lines.append(line)
+        warnings.append(line)
+
+    return StateLog(lines.append, warn)
+
+
+def test_a_hold_that_nobody_meant_is_a_warning_once_the_robot_ran(log, warnings) -> None:
+    log.note('no message yet', 0.0)
+    assert not warnings
+    log.note('', 1.0)
+    log.note('late', 2.0)
+    log.note('camera 1.0 s old', 4.0)
+    log.note('camera 3.0 s old', 6.0)
+    assert warnings == ['Holding: late', 'Holding: camera 1.0 s old']
+    log.note('', 7.0)
+    log.note('disarmed', 8.0, meant=True)
+    log.note('camera 1.0 s old', 10.0)
+    assert len(warnings) == 2
 
 
 def test_the_log_does_not_end_with_holding_after_a_recovery(log, lines) -> None:
