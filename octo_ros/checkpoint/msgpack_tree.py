@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import msgpack
 import numpy as np
 
+from octo_ros.checkpoint.lfs import refuse_pointer
 from octo_ros.errors import CheckpointError
 
 Tree = dict[str, Any]
@@ -56,6 +57,7 @@ def read_tree(path: Path, place: Place = np.asarray) -> Tree:
     decoder = _Decoder(place)
     try:
         size = path.stat().st_size
+        refuse_pointer(path)
         with path.open('rb') as stream:
             unpacker = msgpack.Unpacker(
                 stream, ext_hook=decoder.leaf, object_hook=decoder.join, raw=False,

@@ -24,6 +24,7 @@ from octo_ros.checkpoint import hub
 from octo_ros.checkpoint import legacy
 from octo_ros.checkpoint import msgpack_tree
 from octo_ros.checkpoint import statistics_file
+from octo_ros.checkpoint.lfs import refuse_pointer
 from octo_ros.checkpoint.merge import flatten
 from octo_ros.checkpoint.orbax_folder import is_orbax_folder
 from octo_ros.checkpoint.orbax_folder import read_orbax
@@ -261,10 +262,11 @@ def _folder_hint(root: Path) -> str:
 
 def _read_json(file: Path, hint: str = 'copy or download it again') -> dict[str, Any]:
     try:
+        refuse_pointer(file)
         tree = json.loads(file.read_text(encoding='utf-8'))
     except OSError as error:
         raise CheckpointError(f'{file}: cannot be read ({error.strerror}); {hint}') from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter: brackets without end
         raise CheckpointError(
             f'{file}: must be JSON, but it is damaged ({error}); copy or download it again'
         ) from error

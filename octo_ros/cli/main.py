@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import importlib
 import logging
+import os
 import re
 import signal
 import sys
@@ -86,7 +87,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = importlib.import_module(f'octo_ros.cli.{args.command}')
     try:
         with _signals():
-            return command.run(args)
+            code: int = command.run(args)
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:
+        # Whoever read the output, such as `head`, has enough; Python would say so at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BY_SIGNAL + signal.SIGPIPE
     except OctoError as error:
         if args.verbose:
             raise

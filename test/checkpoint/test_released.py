@@ -121,6 +121,20 @@ def test_damaged_json_is_named_with_the_place(small_checkpoint, name):
         load(small_checkpoint)
 
 
+@pytest.mark.parametrize('name', ['config.json', 'example_batch.msgpack', '7/default/checkpoint'])
+def test_a_pointer_of_git_lfs_says_what_to_run(small_checkpoint, name):
+    (small_checkpoint / name).write_text(
+        'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n')
+    with pytest.raises(CheckpointError, match=f'{name}: must be the file itself.*git lfs pull'):
+        load(small_checkpoint)
+
+
+def test_json_of_brackets_without_end_is_damaged(small_checkpoint):
+    (small_checkpoint / 'config.json').write_text(100_000 * '[')
+    with pytest.raises(CheckpointError, match=r'config\.json: must be JSON, but it is damaged'):
+        load(small_checkpoint)
+
+
 def test_json_in_another_encoding_is_refused(small_checkpoint):
     (small_checkpoint / 'config.json').write_bytes(b'\xff\xfe{\x00')
     with pytest.raises(CheckpointError, match=r'/config.json: must be JSON'):

@@ -1,5 +1,8 @@
 """The command line: subcommands, wrong words, errors as one line and an exit code."""
 
+import subprocess
+import sys
+
 import pytest
 
 from octo_ros.cli import main as cli
@@ -37,6 +40,15 @@ def test_an_error_is_one_line_without_a_traceback(tmp_path, capsys):
 def test_verbose_lets_the_traceback_through(tmp_path):
     with pytest.raises(Exception, match='checkpoint folder'):
         main(['--verbose', 'inspect', str(tmp_path / 'nowhere')])
+
+
+def test_a_reader_that_has_enough_ends_a_command_without_a_traceback():
+    command = f'{sys.executable} -m octo_ros.cli.main inspect shipped --json'
+    done = subprocess.run(['bash', '-c', f'set -o pipefail; {command} | head -c 20'],
+                          capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 141  # 128 and SIGPIPE
+    assert done.stdout
+    assert not done.stderr
 
 
 def test_an_interrupt_ends_with_130(monkeypatch, capsys):
