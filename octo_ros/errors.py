@@ -39,5 +39,5 @@ class DataError(OctoError, ValueError):
 
 def closest(name: str, known: Iterable[str]) -> str:
     """Returns ` (did you mean 'x'?)` for the most similar known name, or an empty string."""
-    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f" (did you mean '{match[0]}'?)" if match else ''

@@ -216,7 +216,8 @@ def decode_joint_state(message: Any, names: Sequence[str] = (), *,
     Raises:
         ObservationError: a joint is missing, the length is wrong or a value is not finite.
     """
-    values = np.asarray(message.position, np.float32)
+    with np.errstate(over='ignore'):  # what is too large becomes infinite, and is told below
+        values = np.asarray(message.position, np.float32)
     given = list(message.name)
     if names:
         for name in names:

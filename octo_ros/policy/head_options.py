@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import flax.errors
+import jax
 import numpy as np
 
 from octo_ros.errors import ParameterError
@@ -160,6 +161,8 @@ def check_noise(
             raise ParameterError(
                 f'the {name} noise must have the shape ({axes}) = {wanted}, got '
                 f'{np.shape(part)}; draw it for these observations and this sample_shape')
+        if not isinstance(part, jax.core.Tracer) and not np.isfinite(part).all():
+            raise ParameterError(f'the {name} noise must be finite, got NaN or infinity')
 
 
 def _kind(value: Any) -> str:

@@ -180,6 +180,10 @@ def check_profile(profile: RobotProfile, *, source: str = 'profile') -> None:
         raise ParameterError(
             f"{source}: 'gripper.indices' must be below {count}, the number of 'action.names', "
             f'got {outside[0]}')
+    if len(set(profile.gripper.indices)) < len(profile.gripper.indices):
+        raise ParameterError(
+            f"{source}: 'gripper.indices' must name each gripper once, got "
+            f'{list(profile.gripper.indices)}')
     cartesian = profile.action.space == 'cartesian'
     if cartesian and profile.motion_indices[:6] != tuple(range(6)):
         raise ParameterError(

@@ -156,6 +156,8 @@ def test_a_missing_mask_is_refused(shipped):
     ({'noise': (np.zeros((1, 2, 28)), np.zeros((10, 1, 2, 28)))},
      r'the steps noise must have .* = \(20, 1, 2, 28\), got \(10, 1, 2, 28\)'),
     ({'noise': np.zeros((1, 2, 28))}, r'pair of arrays .* got one array of shape \(1, 2, 28\)'),
+    ({'noise': (np.full((1, 2, 28), np.nan), np.zeros((20, 1, 2, 28)))},
+     'the initial noise must be finite, got NaN'),
     ({'noise': (np.zeros((1, 2, 28)),)}, 'pair of arrays .* got 1 of them'),
 ])
 def test_options_that_do_not_fit_are_refused(shipped, options, message):

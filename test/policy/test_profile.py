@@ -84,6 +84,7 @@ def test_an_unknown_robot_is_refused_with_the_closest() -> None:
         ('step_s: fast', "'step_s' must be a"),
         ('[1, 2]', 'must map names to values'),
         ('a: [', 'must be valid YAML'),
+        ('gripper: {indices: [6, 6]}', "'gripper.indices' must name each gripper once"),
         ('gripper: {indices: [7]}', "'gripper.indices' must be below 7"),
         ('action: {names: [x, y]}\ngripper: {indices: []}', 'must begin with x, y, z'),
         ('gripper: {indices: [2]}', 'must begin with x, y, z'),
