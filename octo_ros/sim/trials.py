@@ -174,11 +174,14 @@ def markdown(rows: Sequence[Figure]) -> str:
     """Returns figures as a Markdown table."""
     lines = ['| told by | task | success | 95 % interval | right block | wrong block | steps |',
              '|---|---|---|---|---|---|---|']
-    lines += [
-        f'| {row.condition} | {row.kind} | {row.successes}/{row.trials} = '
-        f'{100 * row.successes / row.trials:.3g}% | {row.low:.0%} to {row.high:.0%} | '
-        f'{row.right / row.trials:.0%} | {row.wrong / row.trials:.0%} | {row.mean_steps:.0f} |'
-        for row in rows]
+    for row in rows:
+        # A block that is held already when the task is told was not gone for.
+        right, wrong = ('-', '-') if row.condition == 'held' else (
+            f'{row.right / row.trials:.0%}', f'{row.wrong / row.trials:.0%}')
+        lines.append(
+            f'| {row.condition} | {row.kind} | {row.successes}/{row.trials} = '
+            f'{100 * row.successes / row.trials:.3g}% | {row.low:.0%} to {row.high:.0%} | '
+            f'{right} | {wrong} | {row.mean_steps:.0f} |')
     return '\n'.join(lines) + '\n'
 
 

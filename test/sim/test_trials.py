@@ -73,6 +73,11 @@ def test_figures_count_successes_and_wrong_colours():
     assert '2/3 = 66.7%' in markdown([lift])
 
 
+def test_the_block_that_is_held_first_does_not_count_as_gone_for():
+    (row,) = figures([Outcome(Trial('held', RED, seed), True, 'blue', 9, 0.1) for seed in (1, 2)])
+    assert markdown([row]).splitlines()[-1].endswith('| - | - | 9 |')
+
+
 def test_outcomes_are_read_back_and_a_torn_line_is_left_out(tmp_path):
     table = OutcomeFile(tmp_path / 'outcomes.csv')
     assert list(table.read()) == []
