@@ -1,8 +1,8 @@
 """Recordings to training episodes: sampled on the grid of policy steps, with a report of faults.
 
 Step k lies at the stamp of the first action plus k policy steps. It takes the action nearest to
-it, and of every other stream the newest message that was there by then, as the policy does at run
-time.
+it, or what the changes add up to that come within it, and of every other stream the newest message
+that was there by then, as the policy does at run time.
 """
 
 import dataclasses
@@ -19,6 +19,7 @@ from octo_ros.array_typing import Int
 from octo_ros.bags.episodes import TopicMap
 from octo_ros.bags.episodes import action_stamp_ns
 from octo_ros.bags.episodes import decode_action
+from octo_ros.bags.faster_actions import add_up
 from octo_ros.bags.reader import BagReader
 from octo_ros.data.episode import Episode
 from octo_ros.data.findings import Demonstration
@@ -29,6 +30,7 @@ from octo_ros.errors import BagError
 from octo_ros.errors import ObservationError
 from octo_ros.messages.conversions import decode_image
 from octo_ros.messages.conversions import decode_joint_state
+from octo_ros.messages.conversions import stamp_ns as header_stamp_ns
 from octo_ros.params import param
 from octo_ros.policy.images import preprocess
 
@@ -37,6 +39,7 @@ FACTS_TOPIC = '/episode'
 _PROPRIO = 'proprio'
 _NS = 1_000_000_000
 _SAME_NS = 2_000_000  # stamps this close are of one moment
+_GREATEST = 1e6  # no motion of a robot, in whatever unit
 _CLOCKS_NS = _NS  # header stamp and time of recording may differ by this much
 
 
@@ -61,9 +64,12 @@ class _Stream:
         self.messages: list[Any] = []
         self._stamps: list[int] = []
         self._logs: list[int] = []
+        self.unstamped = 0
 
     def add(self, message: Any, log_ns: int) -> None:
-        self._stamps.append(action_stamp_ns(message, log_ns))
+        stamp_ns = action_stamp_ns(message, log_ns)
+        self.unstamped += hasattr(message, 'header') and not header_stamp_ns(message)
+        self._stamps.append(stamp_ns)
         self._logs.append(log_ns)
         self.messages.append(message)
 
@@ -85,7 +91,8 @@ class _Stream:
 
 def read_demonstration(path: str | Path, topics: TopicMap, action_names: Sequence[str],
                        params: SamplingParams,
-                       image_sizes: Mapping[str, tuple[int, int]] | None = None) -> Demonstration:
+                       image_sizes: Mapping[str, tuple[int, int]] | None = None, *,
+                       deltas: Sequence[int] = ()) -> Demonstration:
     """Reads a recording.
 
     Frames that are missing are marked as such; states that are missing or not finite keep the
@@ -98,6 +105,8 @@ def read_demonstration(path: str | Path, topics: TopicMap, action_names: Sequenc
         params: how to sample.
         image_sizes: observation key to height and width, to resize frames as they are read; as
             recorded for keys that are absent.
+        deltas: which numbers of the action are changes; they are added up where actions come
+            faster than steps.
 
     Raises:
         BagError: the recording is missing or has nothing that can be read.
@@ -105,19 +114,21 @@ def read_demonstration(path: str | Path, topics: TopicMap, action_names: Sequenc
     if topics.action is None:
         raise BagError(f'recording {path} must have an action topic to learn from, got none; say '
                        'which with --action-topic')
-    return _Sampler(Path(path), topics, action_names, params, image_sizes or {}).sample()
+    return _Sampler(
+        Path(path), topics, action_names, params, image_sizes or {}, deltas).sample()
 
 
 class _Sampler:
     """The sampling of one recording."""
 
     def __init__(self, path: Path, topics: TopicMap, names: Sequence[str], params: SamplingParams,
-                 sizes: Mapping[str, tuple[int, int]]) -> None:
+                 sizes: Mapping[str, tuple[int, int]], deltas: Sequence[int]) -> None:
         self._path = path
         self._topics = topics
         self._names = names
         self._params = params
         self._sizes = sizes
+        self._deltas = np.asarray(deltas, np.int64)
         self._findings: list[Finding] = []
         self._start_ns = 0
 
@@ -128,13 +139,14 @@ class _Sampler:
             self._note('missing', actions.topic, None, 'no action was recorded')
             return self._result(None)
         self._start_ns = int(actions.stamps[0])
-        self._check_rate(actions)
         step_ns = round(self._params.step_s * _NS)
+        faster = self._check_rate(actions) and self._deltas.size
         for topic in dict.fromkeys(self._topics.streams.values()):
             self._align(streams[topic], actions, step_ns)
         span = int(actions.stamps[-1]) - self._start_ns
         times = self._start_ns + step_ns * np.arange(round(span / step_ns) + 1)
-        values, good = self._actions(actions, times, step_ns)
+        take = self._added_up if faster else self._actions
+        values, good = take(actions, times, step_ns)
         keep = longest(good)
         if keep.stop - keep.start < self._params.shortest:
             self._note('gap', actions.topic, None,
@@ -152,6 +164,9 @@ class _Sampler:
                 self._note('damage', '', None, text)
         for stream in streams.values():
             stream.sort()
+            if stream.unstamped > 1:  # one may be of the time 0
+                self._note('stamps', stream.topic, None, f'{stream.unstamped} header stamps are '
+                           'zero: taken by the time of recording')
             if abs(stream.offset_ns) > _CLOCKS_NS:
                 self._note('stamps', stream.topic, None,
                            f'header stamps lie {stream.offset_ns / _NS:.1f} s before the time of '
@@ -168,14 +183,39 @@ class _Sampler:
                        "recording, measured by the action's: taken by the time of recording")
             stream.stamps = stream.stamps + late_ns
 
-    def _check_rate(self, actions: _Stream) -> None:
+    def _check_rate(self, actions: _Stream) -> bool:
+        """Returns whether actions come faster than steps, by more than what jitter may do."""
         if len(actions.stamps) < 2:
-            return
+            return False
         interval_s = float(np.median(np.diff(actions.stamps))) / _NS
         step_s = self._params.step_s
-        if abs(interval_s - step_s) > self._params.rate_tolerance * step_s:
-            self._note('rate', actions.topic, None,
-                       f'actions come every {interval_s:.3f} s, the policy step is {step_s:.3f} s')
+        if abs(interval_s - step_s) <= self._params.rate_tolerance * step_s:
+            return False
+        faster = interval_s < step_s
+        done = '' if not faster else (
+            '; their changes are added up' if self._deltas.size else '; the nearest is taken')
+        self._note('rate', actions.topic, None, f'actions come every {interval_s:.3f} s, the '
+                   f'policy step is {step_s:.3f} s{done}')
+        return faster
+
+    def _check_slow(self, stream: _Stream) -> None:
+        if len(stream.stamps) < 2:
+            return
+        interval_s, step_s = float(np.median(np.diff(stream.stamps))) / _NS, self._params.step_s
+        if interval_s > (1.0 + self._params.rate_tolerance) * step_s:
+            self._note('rate', stream.topic, None, f'messages come every {interval_s:.3f} s, the '
+                       f'policy step is {step_s:.3f} s: some steps have an old one')
+
+    def _added_up(self, stream: _Stream, times: Int[np.ndarray, 't'], step_ns: int
+                  ) -> tuple[Float[np.ndarray, 't ad'], np.ndarray]:
+        values, _ = self._decoded(stream, np.arange(len(stream.messages)), stream.stamps)
+        found, good = add_up(stream.stamps, values, times, step_ns, self._deltas)
+        bad = ~np.isfinite(found).all(axis=1)
+        inner = np.arange(len(times)) < len(times) - 1  # the last step may be cut off
+        self._note_steps('gap', stream.topic, times, ~good & inner, 'actions are missing')
+        self._note_steps('nan', stream.topic, times, bad & good,
+                         f'the action is not finite, or beyond {_GREATEST:g}')
+        return found, good & ~bad
 
     def _actions(self, stream: _Stream, times: Int[np.ndarray, 't'], step_ns: int
                  ) -> tuple[Float[np.ndarray, 't ad'], np.ndarray]:
@@ -185,8 +225,18 @@ class _Sampler:
         nearer = np.abs(stream.stamps[right] - times) < np.abs(stream.stamps[left] - times)
         index = np.where(nearer, right, left)
         far = np.abs(stream.stamps[index] - times) > step_ns / 2
-        values = np.full((len(times), len(self._names)), np.nan)
-        unread = np.zeros(len(times), bool)
+        values, unread = self._decoded(stream, index, times)
+        bad = ~np.isfinite(values).all(axis=1)
+        self._note_steps('gap', stream.topic, times, far, 'no action within half a step')
+        self._note_steps('nan', stream.topic, times, bad & ~far & ~unread,
+                         f'the action is not finite, or beyond {_GREATEST:g}')
+        return values, ~(far | bad)
+
+    def _decoded(self, stream: _Stream, index: Int[np.ndarray, 'n'], times: Int[np.ndarray, 'n']
+                 ) -> tuple[Float[np.ndarray, 'n ad'], np.ndarray]:
+        """Returns these messages' actions; NaN, a note and True behind it for what is none."""
+        values = np.full((len(index), len(self._names)), np.nan)
+        unread = np.zeros(len(index), bool)
         for place, number in enumerate(index):
             try:
                 values[place] = decode_action(stream.messages[number], self._names)
@@ -195,11 +245,8 @@ class _Sampler:
                 if unread.all():  # not a single one fits what was asked for
                     raise
                 self._note('action', stream.topic, self._time(times[place]), str(error))
-        bad = ~np.isfinite(values).all(axis=1)
-        self._note_steps('gap', stream.topic, times, far, 'no action within half a step')
-        self._note_steps('nan', stream.topic, times, bad & ~far & ~unread,
-                         'the action is not finite')
-        return values, ~(far | bad)
+        values[np.abs(values) > _GREATEST] = np.nan
+        return values, unread
 
     def _episode(self, streams: Mapping[str, _Stream], times: Int[np.ndarray, 't'],
                  actions: Float[np.ndarray, 't ad']) -> Episode | None:
@@ -211,7 +258,8 @@ class _Sampler:
                 self._note('missing', topic, None, f'no message for {key} was there in time')
                 return None
             self._note_steps('gap', topic, times, index < 0,
-                             f'nothing newer than {self._params.max_age_s} s')
+                             f'nothing newer than {self._params.max_age_s:g} s')
+            self._check_slow(stream)
             if key == _PROPRIO:
                 proprio = self._vectors(stream, index, times)
                 if proprio is None:

@@ -224,7 +224,8 @@ def _read_bag(path: Path, args: argparse.Namespace, profile: 'RobotProfile',
     params = SamplingParams(step_s=profile.step_s, max_age_s=1.5 * profile.step_s)
     try:
         found = read_demonstration(
-            path, _topics(path, args, cameras), profile.action.names, params, wanted)
+            path, _topics(path, args, cameras), profile.action.names, params, wanted,
+            deltas=profile.motion_indices if profile.action.delta else ())
         if args.actions == 'reached' and found.episode is not None:
             found = dataclasses.replace(found, episode=reached_episode(
                 found.episode, profile.gripper.indices, delta=profile.action.delta))

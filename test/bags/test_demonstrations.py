@@ -72,6 +72,70 @@ def test_another_rate_is_told(tmp_path):
     assert 'every 0.050 s' in found.findings[0].text
 
 
+def test_changes_that_come_faster_than_steps_are_added_up(tmp_path):
+    rng = np.random.default_rng(0)
+    actions = rng.normal(size=(40, 7))
+    stamps = STEP_NS // 4 * np.arange(40) + rng.integers(-9_000_000, 9_000_000, 40)
+    stamps[0] = 0
+    found = read(tmp_path, recorded(40, stamps_ns=stamps, actions=actions, images={
+        'primary': np.zeros((40, 8, 8, 3), np.uint8)}), deltas=range(6))
+    assert [item.kind for item in found.findings] == ['rate']
+    assert 'every 0.050 s, the policy step is 0.200 s; their changes are added up' in (
+        found.findings[0].text)
+    assert len(found.episode) == 10
+    np.testing.assert_allclose(
+        found.episode.actions[:, :6], actions[:, :6].reshape(10, 4, 6).sum(axis=1), rtol=1e-5)
+    np.testing.assert_allclose(found.episode.actions[:, 6], actions[3::4, 6], rtol=1e-6)
+
+
+def test_a_hole_in_faster_changes_is_a_gap(tmp_path):
+    stamps = STEP_NS // 4 * np.delete(np.arange(41), [22])
+    found = read(tmp_path, recorded(40, stamps_ns=stamps), deltas=range(6))
+    assert [(item.kind, item.count) for item in found.findings if item.kind == 'gap'] == [
+        ('gap', 1)]
+    assert len(found.episode) == 5
+
+
+def write_with(path, *, frames_every=1, stamp=lambda stamp_ns: stamp_ns):
+    """A recording whose camera comes only at some steps, or with other header stamps."""
+    bag = recording.EpisodeBag(path)
+    start_ns, episode = 1_700_000_000_000_000_000, recorded(12)
+    for step in range(12):
+        stamp_ns = start_ns + step * STEP_NS
+        if step % frames_every == 0:
+            frame = recording.ImageFormat('png').encode(episode.images['primary'][step])
+            bag.add(CAMERA, recording._IMAGE, stamp_ns, bag.types.types[recording._IMAGE](
+                bag._header(stamp(stamp_ns), 'camera'), 'rgb8; png compressed bgr8', frame))
+        bag.add_joints('/state', stamp_ns, recording.NAMES, episode.state[step])
+        bag.add_joints('/expert_action', stamp_ns, recording.NAMES, episode.actions[step])
+    bag.add_text('/instruction', start_ns, 'go')
+    bag.finish()
+    return read_demonstration(path, TOPICS, recording.NAMES, SamplingParams())
+
+
+def test_a_camera_that_comes_at_every_other_step_is_told(tmp_path):
+    [finding] = write_with(tmp_path / 'bag', frames_every=2).findings
+    assert (finding.kind, finding.topic) == ('rate', CAMERA)
+    assert 'every 0.400 s' in finding.text
+
+
+def test_header_stamps_that_are_zero_are_told(tmp_path):
+    found = write_with(tmp_path / 'bag', stamp=lambda stamp_ns: 0)
+    [finding] = found.findings
+    assert (finding.kind, finding.topic) == ('stamps', CAMERA)
+    assert '12 header stamps are zero: taken by the time of recording' in finding.text
+    assert len(found.episode) == 12
+
+
+def test_an_action_that_no_robot_can_do_ends_the_episode(tmp_path):
+    actions = np.zeros((8, 7))
+    actions[6, 0] = 1e30
+    found = read(tmp_path, recorded(actions=actions))
+    [finding] = found.findings
+    assert (finding.kind, finding.time_s) == ('nan', pytest.approx(1.2))
+    assert len(found.episode) == 6
+
+
 def test_a_camera_that_never_came_is_told(tmp_path):
     topics = dataclasses.replace(TOPICS, streams={'image_wrist': '/camera_wrist/image_raw'})
     found = read(tmp_path, recorded(), topics)
@@ -118,19 +182,7 @@ def test_real_recordings_are_sound(shared):
 
 def write_shifted(path, shift_s):
     """A recording whose camera's header stamps differ from the time of recording."""
-    bag = recording.EpisodeBag(path)
-    start_ns, episode = 1_700_000_000_000_000_000, recorded(12)
-    for step in range(12):
-        stamp_ns = start_ns + step * STEP_NS
-        frame = recording.ImageFormat('png').encode(episode.images['primary'][step])
-        header = bag._header(stamp_ns + round(shift_s * 1e9), 'camera')
-        bag.add(CAMERA, recording._IMAGE, stamp_ns, bag.types.types[recording._IMAGE](
-            header, 'rgb8; png compressed bgr8', frame))
-        bag.add_joints('/state', stamp_ns, recording.NAMES, episode.state[step])
-        bag.add_joints('/expert_action', stamp_ns, recording.NAMES, episode.actions[step])
-    bag.add_text('/instruction', start_ns, 'go')
-    bag.finish()
-    return read_demonstration(path, TOPICS, recording.NAMES, SamplingParams())
+    return write_with(path, stamp=lambda stamp_ns: stamp_ns + round(shift_s * 1e9))
 
 
 @pytest.mark.parametrize('shift_s', [-0.9, -0.2, 0.2, 0.9])

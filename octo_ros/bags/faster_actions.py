@@ -1,0 +1,45 @@
+"""Actions that come faster than policy steps: what their deltas add up to in each step."""
+
+import numpy as np
+
+from octo_ros.array_typing import Bool
+from octo_ros.array_typing import Float
+from octo_ros.array_typing import Int
+
+_LOST = 1.6  # intervals without an action mean that one is missing, not late
+
+
+def add_up(stamps: Int[np.ndarray, 'n'], values: Float[np.ndarray, 'n ad'],
+           times: Int[np.ndarray, 't'], step_ns: int, deltas: Int[np.ndarray, 'k']
+           ) -> tuple[Float[np.ndarray, 't ad'], Bool[np.ndarray, 't']]:
+    """Returns one action for each step.
+
+    An action belongs to the step in which its motion begins, half an interval of jitter allowed.
+
+    Args:
+        stamps: when each action was given, in order [ns].
+        values: the actions; NaN where one could not be read.
+        times: beginning of each step [ns].
+        step_ns: duration of a step [ns].
+        deltas: numbers that are changes, to be added up; of the others the last one counts.
+
+    Returns:
+        The actions, NaN in a step with one that is; and True for the steps whose actions are all
+        there.
+    """
+    interval_ns = float(np.median(np.diff(stamps)))
+    owner = np.floor((stamps - times[0] + interval_ns / 2) / step_ns).astype(np.int64)
+    found = np.full((len(times), values.shape[1]), np.nan)
+    good = np.zeros(len(times), bool)
+    holes = np.flatnonzero(np.diff(stamps) > _LOST * interval_ns)
+    torn = {int(step) for hole in holes for step in (owner[hole], owner[hole + 1])}
+    for step in range(len(times)):
+        rows = values[owner == step]
+        if not len(rows):
+            continue
+        found[step] = rows[-1]
+        found[step, deltas] = rows[:, deltas].sum(axis=0)
+        found[step, np.isnan(rows).any(axis=0)] = np.nan
+        ended = stamps[-1] + interval_ns >= times[step] + step_ns - interval_ns / 2
+        good[step] = ended and step not in torn
+    return found, good
