@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read the output, such as `head`, has enough; Python would say so at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BY_SIGNAL + signal.SIGPIPE
-    except OctoError as error:
+    except (OctoError, OSError) as error:  # of the system: a folder that cannot be written
         if args.verbose:
             raise
         prefix = f'octo-ros {args.command}: '
