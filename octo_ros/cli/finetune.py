@@ -99,6 +99,8 @@ def _first_process_speaks() -> Iterator[None]:
 
 
 def _train(args: argparse.Namespace, options: Options, plan: 'Plan') -> None:
+    from octo_ros.train.devices import is_first
+    from octo_ros.train.finetune import MERGE_FILE
     from octo_ros.train.finetune import merge_text
     from octo_ros.train.finetune import save_outcome
     from octo_ros.train.loop import train
@@ -107,6 +109,9 @@ def _train(args: argparse.Namespace, options: Options, plan: 'Plan') -> None:
     params = options.train
     if options.checkpoint:
         print(merge_text(plan.report, plan.model))
+        if is_first():
+            (args.out / MERGE_FILE).write_text(
+                merge_text(plan.report, plan.model, whole=True) + '\n', encoding='utf-8')
     source = plan.setup.source
     print(f'{source.examples} steps to train with, batches of {params.batch_size}')
     with contextlib.ExitStack() as stack:

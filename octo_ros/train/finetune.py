@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import json
+import sys
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,6 +47,7 @@ from octo_ros.train.params import TrainParams
 
 CHECKPOINT_FOLDER = 'checkpoint'
 PARAMETERS_FILE = 'parameters.json'
+MERGE_FILE = 'merged_parameters.txt'
 _TEXTS_AT_ONCE = 64
 
 
@@ -143,8 +145,14 @@ def write_parameters(folder: Path, groups: Mapping[str, Any]) -> None:
     (folder / PARAMETERS_FILE).write_text(json.dumps(values, indent=1))
 
 
-def merge_text(report: MergeReport, fresh: OctoModel) -> str:
-    """Says what came from the checkpoint, what was dropped and what is fresh."""
+def merge_text(report: MergeReport, fresh: OctoModel, *, whole: bool = False) -> str:
+    """Says what came from the checkpoint, what was dropped and what is fresh.
+
+    Args:
+        report: what the merging found.
+        fresh: the merged model.
+        whole: True to list every parameter, however many.
+    """
     sizes = {path: int(np.prod(leaf.shape)) for path, leaf in flatten(fresh.params).items()}
     new = {*report.missing, *report.reshaped}
     taken = sum(size for path, size in sizes.items() if path not in new)
@@ -153,7 +161,7 @@ def merge_text(report: MergeReport, fresh: OctoModel) -> str:
              f'{len(report.unexpected)} of the checkpoint dropped']
     if not report.exact:
         lines.append('(- fresh in the new model, + dropped from the checkpoint)')
-        lines.append(report.text())
+        lines.append(report.text(sys.maxsize) if whole else report.text())
     return '\n'.join(lines)
 
 

@@ -3,21 +3,26 @@
 from collections.abc import Mapping
 from types import TracebackType
 
+from rich.console import Console
 from rich.progress import BarColumn
 from rich.progress import MofNCompleteColumn
 from rich.progress import Progress
 from rich.progress import TextColumn
 from rich.progress import TimeRemainingColumn
+from rich.table import Column
 
 
 class ProgressBar:
     """Shows the course of a run; a context manager."""
 
-    def __init__(self, steps: int) -> None:
-        """Prepares a bar of so many steps."""
+    def __init__(self, steps: int, console: Console | None = None) -> None:
+        """Prepares a bar of so many steps, on standard output when no console is given."""
+        # The words take what is left of the line: steps and time are never pushed out of it.
+        words = Column(ratio=1, no_wrap=True, overflow='ellipsis')
         self._bar = Progress(
-            TextColumn('[bold]Training'), BarColumn(), MofNCompleteColumn(),
-            TimeRemainingColumn(compact=True), TextColumn('{task.fields[text]}'))
+            TextColumn('[bold]Training'), BarColumn(bar_width=10), MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn('{task.fields[text]}', table_column=words), console=console, expand=True)
         self._task = self._bar.add_task('', total=steps, text='compiling')
 
     def __enter__(self) -> 'ProgressBar':
