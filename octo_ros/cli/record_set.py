@@ -27,7 +27,7 @@ def add_arguments(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         '--size', action='append', default=[], metavar='KEY=HEIGHTxWIDTH',
         help="write an episode set with this camera's frames at this size, primary=64x64, in "
-        'place of bags; once for each camera')
+        'place of bags; once for each camera. A set is made in one go: stopped, it begins anew')
 
 
 def run(args: argparse.Namespace, record: Callable[..., Iterable['Example']]) -> int:

@@ -118,7 +118,8 @@ class SimNode(parameters.ParameterNode):
                 self._stopping.wait(-late_s)
             motion = self._commands.newest()
             if motion is not None and self._counts(motion, last):
-                self._move(motion, SERVO_PERIOD_S if motion.kind != 'pose' else STEP_S)
+                once = motion.kind == 'pose' or self._is_raw_change(motion)
+                self._move(motion, STEP_S if once else SERVO_PERIOD_S)
             self._commands.set_gripper(self._world.sim.arm)
             last = motion
             self._world.sim.advance(SERVO_PERIOD_S)
@@ -171,7 +172,12 @@ class SimNode(parameters.ParameterNode):
             return last is None or last.kind != 'pose' or (
                 motion.message.pose != last.message.pose)
         age_s = (time.monotonic() - motion.received_s) * self._params.rate
+        if self._is_raw_change(motion) and motion is last:
+            return False  # it was added to the target as a whole
         return motion.kind == 'joint_trajectory' or age_s < self._params.command_timeout_s
+
+    def _is_raw_change(self, motion: Motion) -> bool:
+        return motion.kind == 'multi_array' and self._params.raw_space == 'cartesian'
 
     def _move(self, motion: Motion, duration_s: float) -> bool:
         try:

@@ -1,5 +1,6 @@
 """The simulator over real DDS: topics, commands, services, lockstep."""
 
+import functools
 import importlib.util
 import json
 import threading
@@ -158,6 +159,24 @@ def test_a_pose_is_reached_and_the_gripper_closes(ros, make_sim):
     ros.wait_until(lambda: poses and np.abs(
         position(poses[-1]) - [0.3, 0.05, 0.15]).max() < 0.006, 'the pose')
     ros.wait_until(lambda: states[-1].position[6] < 0.1, 'a closed gripper')
+
+
+def test_a_raw_change_moves_the_arm_by_as_much_and_once(ros, make_sim):
+    make_sim()
+    poses = ros.collect(PoseStamped, '/ee_pose')
+    publisher = ros.publisher(Float64MultiArray, COMMAND + 'multi_array')
+    ros.wait_until(lambda: publisher.get_subscription_count() and len(poses) > 20, 'a pose')
+    start = position(poses[-1])
+
+    def at_rest_since(seen):
+        latest = [position(message) for message in poses[-20:]]
+        return len(poses) > seen + 30 and np.ptp(latest, axis=0).max() < 1e-4
+
+    for number in (1, 2):
+        publisher.publish(Float64MultiArray(data=[0.0, 0.03, 0.0, 0.0, 0.0, 0.0]))
+        ros.wait_until(functools.partial(at_rest_since, len(poses)), 'rest')
+        moved = position(poses[-1]) - start
+        assert moved[1] == pytest.approx(0.03 * number, abs=0.003)
 
 
 def test_joint_trajectories_and_raw_joints_are_followed(ros, make_sim):
