@@ -104,18 +104,19 @@ def run(args: argparse.Namespace) -> int:
         'max_steps': args.max_steps, 'policy_seed': args.policy_seed,
         'execute_steps': args.execute_steps,
         'mode': 'fast' if args.fast else 'real time' if args.real_time else 'lockstep'})
-    table = OutcomeFile(args.out / 'outcomes.csv')
-    known = {outcome.trial.key for outcome in table.read()}
-    todo = [trial for trial in trials if trial.key not in known]
-    if len(todo) < len(trials):
-        print(f'{len(trials) - len(todo)} of {len(trials)} trials are done already')
-    if todo:
-        gallery = Gallery(args.out / 'videos', args.videos)
-        try:
-            _run_all(args, todo, table.add, gallery)
-        finally:
-            gallery.write()
-    print(_summarise(args.out, trials, list(table.read())))
+    with output_folder.alone(args.out):
+        table = OutcomeFile(args.out / 'outcomes.csv')
+        known = {outcome.trial.key for outcome in table.read()}
+        todo = [trial for trial in trials if trial.key not in known]
+        if len(todo) < len(trials):
+            print(f'{len(trials) - len(todo)} of {len(trials)} trials are done already')
+        if todo:
+            gallery = Gallery(args.out / 'videos', args.videos)
+            try:
+                _run_all(args, todo, table.add, gallery)
+            finally:
+                gallery.write()
+        print(_summarise(args.out, trials, list(table.read())))
     return 0
 
 

@@ -1,8 +1,11 @@
 """An output folder that remembers how it was made, so that a run can go on and is not mixed up."""
 
+import contextlib
+import fcntl
 import json
 import shutil
 from collections.abc import Collection
+from collections.abc import Iterator
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,9 +38,26 @@ def prepare(folder: Path, file_name: str, settings: Mapping[str, Any], *,
         raise ParameterError(f'{folder} must be empty or made by this command, got other files; '
                              'choose another folder')
     folder.mkdir(parents=True, exist_ok=True)
-    for left_over in folder.glob('.partial-*'):  # of a run that was killed
-        shutil.rmtree(left_over, ignore_errors=True)
     file.write_text(json.dumps(dict(settings), indent=1) + '\n', encoding='utf-8')
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keeps the folder for this process, and clears away what a killed one left half done.
+
+    Raises:
+        ParameterError: another process is at work in it.
+    """
+    with (folder / '.lock').open('w') as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ParameterError(f'{folder} must be used by one command at a time, another one '
+                                 'is at work in it; wait for it, or choose another folder'
+                                 ) from error
+        for left_over in folder.glob('.partial-*'):
+            shutil.rmtree(left_over, ignore_errors=True)
+        yield
 
 
 def check(folder: Path, file_name: str, settings: Mapping[str, Any], *,

@@ -88,11 +88,12 @@ def run(args: argparse.Namespace) -> int:
     output_folder.prepare(args.out, SETTINGS, {
         'tasks': [task.name for task in tasks], 'noise': not args.no_noise,
         'interrupted': args.interrupted, **dataclasses.asdict(image_format)})
-    todo = [job for job in jobs if not (args.out / job.name).exists()]
-    if len(todo) < len(jobs):
-        print(f'{len(jobs) - len(todo)} of {len(jobs)} episodes are there already')
-    done = list(_record(args, todo, functools.partial(
-        write, folder=args.out, image_format=image_format, noise=not args.no_noise)))
+    with output_folder.alone(args.out):
+        todo = [job for job in jobs if not (args.out / job.name).exists()]
+        if len(todo) < len(jobs):
+            print(f'{len(jobs) - len(todo)} of {len(jobs)} episodes are there already')
+        done = list(_record(args, todo, functools.partial(
+            write, folder=args.out, image_format=image_format, noise=not args.no_noise)))
     if done:
         print(f'{len(done)} episodes with {sum(steps for steps, _ in done)} steps in {args.out}, '
               f'{sum(success for _, success in done)} successful')

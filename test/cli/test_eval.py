@@ -14,6 +14,7 @@ import pytest
 
 from octo_ros.assets import shipped_checkpoint
 from octo_ros.assets import shipped_policy
+from octo_ros.cli import output_folder
 from octo_ros.cli.main import main
 from octo_ros.sim import gl
 from test.processes import alive
@@ -78,6 +79,14 @@ def test_it_goes_on_where_it_was_stopped(fast, capsys):
     assert len(rows(fast)) == len(before) + 2
     assert (fast / 'videos/failures.gif').read_bytes() == video
     assert (fast / 'videos/failures_2.gif').is_file()
+
+
+def test_a_second_run_in_the_same_folder_at_the_same_time_is_refused(fast, capsys):
+    before = rows(fast)
+    with output_folder.alone(fast):
+        assert main(['eval', '--out', str(fast), '--fast', *SHORT, '--conditions', 'blank']) == 2
+    assert 'must be used by one command at a time' in capsys.readouterr().err
+    assert rows(fast) == before
 
 
 @pytest.mark.parametrize('further', [0, 1])
