@@ -28,7 +28,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser = subparsers.add_parser(
         'finetune', help='train a policy on recordings',
         description='Trains on rosbag2 recordings (one episode each) or on an episode set, and '
-        'saves a checkpoint that the controller and Octo itself load. Run again with the same '
+        'saves a checkpoint that the controller loads, and Octo itself where it began from a '
+        'released one. Run again with the same '
         'options, it goes on where it stopped; with others it is refused.')
     data.add_source_options(parser)
     parser.add_argument('--out', type=Path, required=True, help='folder of the run')

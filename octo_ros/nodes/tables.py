@@ -1,7 +1,8 @@
-"""The tables of the README: what the controller listens to, publishes, offers and can be told.
+"""The tables of the documents: what each node listens to, publishes, offers and can be told.
 
-`python -m octo_ros.nodes.tables README.md` writes them into the README between their markers. The
-parameters come from the schema; that the topics are those of the running node is tested.
+`python -m octo_ros.nodes.tables README.md doc/simulator.md` writes them into these files between
+their markers. The parameters come from the schema; that the topics are those of the running nodes
+is tested.
 """
 
 import re
@@ -11,10 +12,15 @@ from typing import NamedTuple
 
 from octo_ros.nodes import parameters
 from octo_ros.nodes import schema
+from octo_ros.nodes.sim_params import SimParams
 
 
 class Row(NamedTuple):
-    """One topic or service; `KEY` stands for each observation key of the checkpoint."""
+    """One topic or service.
+
+    `KEY` stands for each observation key of the checkpoint, `CAMERA` for primary and wrist,
+    `CONTROLLER` for the parameter `controller`.
+    """
 
     name: str
     type: str
@@ -62,13 +68,52 @@ SERVICES = (
         'publisher brings them back when the node is configured anew.'),
     Row('~/reset', 'std_srvs/srv/Trigger', 'Forgets history, chunks and targets.'),
 )
+SIM_INPUTS = (
+    Row('CONTROLLER/command/twist', 'geometry_msgs/msg/TwistStamped',
+        'Velocity of the end effector in the base frame, or its own (`ee_link`, `tool`).'),
+    Row('CONTROLLER/command/pose', 'geometry_msgs/msg/PoseStamped',
+        'Pose of the end effector in the base frame.'),
+    Row('CONTROLLER/command/joint_trajectory', 'trajectory_msgs/msg/JointTrajectory',
+        'Positions of some or all joints.'),
+    Row('CONTROLLER/command/multi_array', 'std_msgs/msg/Float64MultiArray',
+        'As `raw_space` says: changes in a policy step, added to the target, or joint positions.'),
+    Row('CONTROLLER/command/gripper', 'std_msgs/msg/Float64MultiArray', '1 open, 0 closed.'),
+)
+SIM_OUTPUTS = (
+    Row('camera_CAMERA/image_raw', 'sensor_msgs/msg/Image',
+        'Of `primary`, 256x256, and `wrist`, 128x128, rgb8; drawn while somebody listens.'),
+    Row('camera_CAMERA/image_raw/compressed', 'sensor_msgs/msg/CompressedImage',
+        'The same as JPEG.'),
+    Row('state', 'sensor_msgs/msg/JointState',
+        'x, y, z [m], roll, pitch, yaw [rad] and gripper, for the policy: its proprio.'),
+    Row('joint_states', 'sensor_msgs/msg/JointState', 'The joints of the arm [rad].'),
+    Row('ee_pose', 'geometry_msgs/msg/PoseStamped', 'Pose of the end effector.'),
+    Row('instruction', 'std_msgs/msg/String', 'The task in words, latched, with `announce`.'),
+    Row('goal/image_CAMERA', 'sensor_msgs/msg/Image', 'From `~/publish_goal`, latched.'),
+    Row('goal/image_CAMERA/compressed', 'sensor_msgs/msg/CompressedImage', 'The same as JPEG.'),
+    Row('~/result', 'std_msgs/msg/String',
+        'Seed, task, steps, success and the block that the arm went for as JSON, once the task '
+        'is done or `max_steps` are over; latched.'),
+    Row('/clock', 'rosgraph_msgs/msg/Clock', 'Simulated time, with `clock` or stepped.'),
+)
+SIM_SERVICES = (
+    Row('~/reset', 'std_srvs/srv/Trigger',
+        'Sets up the scene of the parameters `seed` and `task`; answers with it as JSON.'),
+    Row('~/success', 'std_srvs/srv/Trigger',
+        'True once the task is done; the message is that of `~/result`.'),
+    Row('~/publish_goal', 'std_srvs/srv/Trigger',
+        'Publishes goal images of the solved scene, which the arm is not moved for.'),
+    Row('~/pause', 'std_srvs/srv/SetBool', 'Stops the time, or lets it run.'),
+)
 
 
 def tables() -> dict[str, str]:
     """Returns the Markdown of each table by the name of its marker."""
-    rows = {'inputs': INPUTS, 'outputs': OUTPUTS, 'services': SERVICES}
-    heads = {'inputs': 'topic', 'outputs': 'topic', 'services': 'service'}
-    made = {name: _table(heads[name], entries) for name, entries in rows.items()}
+    rows = {'inputs': INPUTS, 'outputs': OUTPUTS, 'services': SERVICES,
+            'sim_inputs': SIM_INPUTS, 'sim_outputs': SIM_OUTPUTS, 'sim_services': SIM_SERVICES}
+    made = {name: _table('service' if name.endswith('services') else 'topic', entries)
+            for name, entries in rows.items()}
+    made['sim_parameters'] = parameters.table(SimParams)
     lines = parameters.table(schema.ControllerParams).splitlines()
     hidden = tuple(f'| `{name}` |' for name in schema.FROM_PROFILE)
     shown = [line for line in lines if not line.startswith(hidden)]
@@ -94,5 +139,6 @@ def _table(head: str, rows: tuple[Row, ...]) -> str:
 
 
 if __name__ == '__main__':
-    readme = Path(sys.argv[1])
-    readme.write_text(fill(readme.read_text()))
+    for name in sys.argv[1:]:
+        document = Path(name)
+        document.write_text(fill(document.read_text()))

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import sys
+from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
@@ -103,8 +104,11 @@ def plan_finetune(base: OctoModel, episodes: EpisodeSet, model_params: ModelPara
     processor = base.text_processor if sources.language else None
     source = sources.make(subsets[0])
     example = _example(source, processor)
-    model, report = _merged(base, config, example, params.seed, source.mean_action,
-                            {dataset: statistics} if dataset else statistics)
+    model, report = _merged(
+        base, config, example, params.seed,
+        lambda fresh: _begin_with_places(
+            _begin_with_mean(fresh, source.mean_action), config, model_params.proprio_start),
+        {dataset: statistics} if dataset else statistics)
     evaluators = _evaluators(model, sources, subsets[1], params, devices)
     setup = Setup(
         module=model.module, params=model.params, frozen_keys=frozen,
@@ -255,8 +259,8 @@ def _example(source: BatchSource, processor: Any) -> dict[str, Any]:
 
 
 def _merged(base: OctoModel, config: Mapping[str, Any], example: Mapping[str, Any], seed: int,
-            mean: Float[np.ndarray, 'ad'], statistics: Mapping[str, Any]
-            ) -> tuple[OctoModel, MergeReport]:
+            begin: Callable[[Mapping[str, Any]], Mapping[str, Any]],
+            statistics: Mapping[str, Any]) -> tuple[OctoModel, MergeReport]:
     module = build_module(config['model'], params_shapes=base.params)
     mask = example['observation']['timestep_pad_mask']
     init = functools.partial(module.init, jax.random.key(seed))
@@ -264,7 +268,7 @@ def _merged(base: OctoModel, config: Mapping[str, Any], example: Mapping[str, An
     merged, report = merge_params(shapes, base.params)
     if not report.exact:
         fresh = jax.jit(init)(example['observation'], example['task'], mask)['params']
-        merged, report = merge_params(_begin_with_mean(fresh, mean), base.params)
+        merged, report = merge_params(begin(fresh), base.params)
     model = OctoModel(module, merged, config, example, dataset_statistics=statistics,
                       text_processor=base.text_processor)
     return model, report
@@ -283,6 +287,23 @@ def _begin_with_mean(params: Mapping[str, Any], mean: Float[np.ndarray, 'ad']) -
                 'kernel': jnp.zeros_like(kernel),
                 'bias': jnp.tile(jnp.asarray(mean, bias.dtype), len(bias) // len(mean))}}
     return changed
+
+
+def _begin_with_places(params: Mapping[str, Any], config: Mapping[str, Any], deviation: float
+                       ) -> dict[str, Any]:
+    """Lets tokens of fresh proprio numbers begin as far apart by place as by number.
+
+    A layer norm follows: of a number that is large beside its place only the sign would be left.
+    """
+    changed = dict(params['octo_transformer'])
+    tokenizers = config['model']['observation_tokenizers'] if deviation else {}
+    for name, spec in tokenizers.items():
+        if spec['name'] != 'LowdimObsTokenizer' or spec['kwargs'].get('discretize'):
+            continue
+        for key in (f'obs_{name}_projection', f'obs_{name}_pos_embedding'):
+            changed[key] = jax.tree.map(
+                lambda leaf: leaf * (deviation / jnp.maximum(jnp.std(leaf), 1e-6)), changed[key])
+    return {**params, 'octo_transformer': changed}
 
 
 def _evaluators(model: OctoModel, sources: _Sources, subset: np.ndarray, params: TrainParams,

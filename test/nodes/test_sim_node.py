@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import json
+import re
 import threading
 
 import cv2
@@ -27,6 +28,7 @@ from trajectory_msgs.msg import JointTrajectoryPoint
 from octo_ros.errors import OctoError
 from octo_ros.messages.conversions import decode_image
 from octo_ros.messages.conversions import stamp_ns
+from octo_ros.nodes import tables
 from octo_ros.nodes.sim_node import SimNode
 from octo_ros.nodes.spin import Spinner
 from octo_ros.policy.poses import rotation_vector
@@ -42,6 +44,7 @@ if gl.backend() == 'disable':
 
 PRIMARY = '/camera_primary/image_raw'
 COMMAND = 'octo_controller/command/'
+OF_RCLPY = ('parameter', 'rosout', 'type_description')
 NAN = float('nan')
 FAST = {'mode': 'stepped', 'patience_s': 0.1}
 
@@ -99,6 +102,25 @@ def set_parameters(ros, **values):
 def position(message):
     point = message.pose.position
     return np.array([point.x, point.y, point.z])
+
+
+def test_the_tables_of_the_simulator_name_its_topics_and_services(ros, make_sim):
+    node = make_sim(clock=True).node
+    own = (node.get_name(), node.get_namespace())
+    state(ros)  # it has started
+    live = {
+        tables.SIM_INPUTS: node.get_subscriber_names_and_types_by_node(*own),
+        tables.SIM_OUTPUTS: node.get_publisher_names_and_types_by_node(*own),
+        tables.SIM_SERVICES: node.get_service_names_and_types_by_node(*own)}
+    for rows, found in live.items():
+        named = {}
+        for name, types in found:
+            shown = name.replace('/octo_sim/', '~/').removeprefix('/')
+            shown = re.sub('(?<=image_|amera_)(primary|wrist)', 'CAMERA', shown)
+            named[shown.replace('octo_controller/', 'CONTROLLER/')] = types
+        for row in rows:
+            assert row.type in named.pop(row.name.removeprefix('/')), row
+        assert all(any(word in name for word in OF_RCLPY) for name in named), named
 
 
 def test_cameras_joints_and_pose_come_as_from_a_robot(ros, make_sim):

@@ -56,6 +56,22 @@ def test_dropout_is_of_the_transformer_and_for_training_alone(base, episodes, dr
     assert np.array_equal(tokens(0, train=True), tokens(1, train=True)) == (not dropout)
 
 
+@pytest.mark.parametrize('bins', [0, 16])
+def test_fresh_proprio_numbers_begin_as_far_apart_by_place_as_told(base, episodes, bins):
+    plan = plan_finetune(base, episodes, ModelParams(
+        proprio=True, proprio_bins=bins, proprio_start=0.3), run_params())
+    fresh = plan_finetune(base, episodes, ModelParams(proprio=True, proprio_bins=bins),
+                          run_params())
+    for name in ('obs_proprio_projection', 'obs_proprio_pos_embedding'):
+        leaf, octos = (jax.tree.leaves(p.setup.params['octo_transformer'][name])[-1]
+                       for p in (plan, fresh))
+        if bins:
+            np.testing.assert_array_equal(leaf, octos)
+        else:
+            assert np.std(leaf) == pytest.approx(0.3, rel=1e-4)
+            assert np.corrcoef(np.ravel(leaf), np.ravel(octos))[0, 1] > 0.999
+
+
 def test_a_fresh_linear_head_begins_with_the_mean_action(base, episodes):
     plan = plan_finetune(base, episodes, ModelParams(head='mse'), run_params())
     example = plan.model.example_batch
