@@ -36,6 +36,7 @@ policy: $(READY)
 	  --checkpoint policy/trained/checkpoint --out policy/changed
 
 test: $(READY) lint
+	@scripts/install_renderer.sh $(RUN)
 	$(RUN) -m pytest -n $(WORKERS) --dist loadfile -q
 
 lint: $(READY)

@@ -7,6 +7,7 @@ parameters, in the generated tables of the README and in error messages.
 
 import dataclasses
 import math
+import re
 import typing
 from collections.abc import Callable
 from collections.abc import Iterable
@@ -21,6 +22,8 @@ from octo_ros.errors import closest
 
 _T = TypeVar('_T')
 _RULES = 'octo_ros.rules'
+# YAML 1.1 takes 1e-3 for a text, for it has no dot.
+_EXPONENT = re.compile(r'[-+]?\d+(\.\d*)?[eE][-+]?\d+')
 _TYPE_WORDS = {int: 'whole number', float: 'number', bool: 'boolean', str: 'string'}
 
 
@@ -189,6 +192,8 @@ def _convert(leaf: Parameter, value: Any, source: str) -> Any:
 
 
 def _scalar(leaf: Parameter, wanted: type, value: Any, source: str) -> Any:
+    if wanted is float and isinstance(value, str) and _EXPONENT.fullmatch(value):
+        value = float(value)
     if wanted is float and isinstance(value, int | float) and not isinstance(value, bool):
         if not math.isfinite(value):
             raise ParameterError(f"{source}: '{leaf.name}' must be finite, got {value}")

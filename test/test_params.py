@@ -44,6 +44,13 @@ def test_nested_mappings_and_dotted_names_give_the_same_instance():
     assert isinstance(nested.inner.max_speed, float)
 
 
+@pytest.mark.parametrize(('text', 'value'), [('1e-3', 0.001), ('5E-1', 0.5), ('1.e0', 1.0)])
+def test_numbers_that_yaml_takes_for_a_text_are_numbers(text, value):
+    assert params.from_flat(Outer, {'inner.max_speed': text}).inner.max_speed == value
+    with pytest.raises(ParameterError, match='must be a number'):
+        params.from_flat(Outer, {'inner.max_speed': '0.5'})
+
+
 def test_a_misspelt_name_is_refused_with_the_closest_one():
     with pytest.raises(ParameterError, match=r"cfg.yaml: unknown parameter 'inner.max_sped' "
                                              r"\(did you mean 'inner.max_speed'\?\)"):

@@ -155,6 +155,31 @@ class TabletopChanges(TabletopWords):
 
 
 @dataclasses.dataclass(frozen=True)
+class FirstLook(Preset):
+    """Trains a small policy on a hundred demonstrations of the simulator, to see it all work.
+
+    The recordings are those of `octo-ros record demos --episodes 100`, 10 s. It learns when to
+    close the gripper and roughly where to go; doing tasks wants `tabletop`.
+
+    Command: octo-ros finetune demos --robot viperx_sim --state /state --preset first_look
+        --out trained
+    Run time: 1 minute on 2 processor cores (AMD EPYC), 340 examples/s.
+    Expected success: none; held-out action error 0.78 of that of the mean action.
+    """
+
+    sizes: Mapping[str, tuple[int, int]] = dataclasses.field(
+        default_factory=lambda: {'primary': (64, 64), 'wrist': (64, 64)})
+    hold_out: int = 10
+    train: TrainParams = dataclasses.field(default_factory=lambda: TrainParams(
+        steps=400, batch_size=32, augment=False, log_every=20, eval_every=200, save_every=200,
+        optimizer=OptimizerParams(learning_rate=1e-3, warmup_steps=50)))
+    model: ModelParams = dataclasses.field(default_factory=lambda: ModelParams(
+        head='l1', proprio=True, proprio_bins=0))
+    scratch: ScratchParams = dataclasses.field(default_factory=lambda: ScratchParams(
+        window=1, layers=2, patch=32))
+
+
+@dataclasses.dataclass(frozen=True)
 class BridgeSmall(Preset):
     """Trains a small policy on a handful of real episodes, without a GPU.
 
@@ -188,7 +213,7 @@ class BridgeSmall(Preset):
 PRESETS: Mapping[str, type[Preset]] = {
     'octo_small': OctoSmall, 'octo_small_head': OctoSmallHead, 'tabletop': Tabletop,
     'tabletop_words': TabletopWords, 'tabletop_changes': TabletopChanges,
-    'bridge_small': BridgeSmall}
+    'first_look': FirstLook, 'bridge_small': BridgeSmall}
 
 
 def find_preset(name: str) -> Preset:
