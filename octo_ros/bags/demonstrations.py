@@ -17,10 +17,10 @@ import numpy as np
 from octo_ros.array_typing import Float
 from octo_ros.array_typing import Int
 from octo_ros.bags.episodes import TopicMap
-from octo_ros.bags.episodes import action_stamp_ns
 from octo_ros.bags.episodes import decode_action
 from octo_ros.bags.faster_actions import add_up
 from octo_ros.bags.reader import BagReader
+from octo_ros.bags.recorded_stream import RecordedStream
 from octo_ros.data.episode import Episode
 from octo_ros.data.findings import Demonstration
 from octo_ros.data.findings import Finding
@@ -30,7 +30,6 @@ from octo_ros.errors import BagError
 from octo_ros.errors import ObservationError
 from octo_ros.messages.conversions import decode_image
 from octo_ros.messages.conversions import decode_joint_state
-from octo_ros.messages.conversions import stamp_ns as header_stamp_ns
 from octo_ros.params import param
 from octo_ros.policy.images import preprocess
 
@@ -38,8 +37,8 @@ SUCCESS_TOPIC = '/success'
 FACTS_TOPIC = '/episode'
 _PROPRIO = 'proprio'
 _NS = 1_000_000_000
-_SAME_NS = 2_000_000  # stamps this close are of one moment
 _GREATEST = 1e6  # no motion of a robot, in whatever unit
+_LATE_START_NS = _NS  # a stream that begins later than this has a gap
 _CLOCKS_NS = _NS  # header stamp and time of recording may differ by this much
 
 
@@ -54,39 +53,6 @@ class SamplingParams:
         0.2, 'By which part of a step the typical interval of actions may differ from it.',
         gt=0.0, lt=1.0)
     shortest: int = param(3, 'Least number of steps of an episode.', ge=1)
-
-
-class _Stream:
-    """The messages of a topic, in order of their stamps."""
-
-    def __init__(self, topic: str) -> None:
-        self.topic = topic
-        self.messages: list[Any] = []
-        self._stamps: list[int] = []
-        self._logs: list[int] = []
-        self.unstamped = 0
-
-    def add(self, message: Any, log_ns: int) -> None:
-        stamp_ns = action_stamp_ns(message, log_ns)
-        self.unstamped += hasattr(message, 'header') and not header_stamp_ns(message)
-        self._stamps.append(stamp_ns)
-        self._logs.append(log_ns)
-        self.messages.append(message)
-
-    def sort(self) -> None:
-        order = np.argsort(self._stamps, kind='stable')
-        self.messages = [self.messages[index] for index in order]
-        self.stamps = np.asarray(self._stamps, np.int64)[order]
-        self.offset_ns = int(np.median(np.asarray(self._logs) - np.asarray(self._stamps))) if (
-            self._logs) else 0
-
-    def newest(self, times: Int[np.ndarray, 't'], max_age_ns: int) -> Int[np.ndarray, 't']:
-        """Returns which message was the newest at each time; -1 where it was too old or none."""
-        index = np.searchsorted(self.stamps, times + _SAME_NS, side='right') - 1
-        if not len(self.stamps):
-            return index
-        age = times - self.stamps[np.maximum(index, 0)]
-        return np.where((index >= 0) & (age <= max_age_ns), index, -1)
 
 
 def read_demonstration(path: str | Path, topics: TopicMap, action_names: Sequence[str],
@@ -143,8 +109,9 @@ class _Sampler:
         faster = self._check_rate(actions) and self._deltas.size
         for topic in dict.fromkeys(self._topics.streams.values()):
             self._align(streams[topic], actions, step_ns)
-        span = int(actions.stamps[-1]) - self._start_ns
-        times = self._start_ns + step_ns * np.arange(round(span / step_ns) + 1)
+        begin_ns = self._begin(streams)
+        span = int(actions.stamps[-1]) - begin_ns
+        times = begin_ns + step_ns * np.arange(max(round(span / step_ns), 0) + 1)
         take = self._added_up if faster else self._actions
         values, good = take(actions, times, step_ns)
         keep = longest(good)
@@ -154,9 +121,19 @@ class _Sampler:
             return self._result(None)
         return self._result(self._episode(streams, times[keep], values[keep]))
 
-    def _read(self) -> dict[str, _Stream]:
+    def _begin(self, streams: Mapping[str, RecordedStream]) -> int:
+        """Returns when the first step is: once every stream has come, if none is much later.
+
+        A recorder rarely hears the first command and the first frame at once.
+        """
+        firsts = [int(streams[topic].stamps[0]) for topic in self._topics.streams.values()
+                  if len(streams[topic].stamps)]
+        late_ns = max([*firsts, self._start_ns]) - self._start_ns
+        return self._start_ns + (late_ns if late_ns <= _LATE_START_NS else 0)
+
+    def _read(self) -> dict[str, RecordedStream]:
         wanted = [*self._topics.topics, SUCCESS_TOPIC, FACTS_TOPIC]
-        streams = {topic: _Stream(topic) for topic in wanted}
+        streams = {topic: RecordedStream(topic) for topic in wanted}
         with BagReader(self._path) as bag:
             for topic, log_ns, message in bag.messages(wanted):
                 streams[topic].add(message, log_ns)
@@ -173,7 +150,7 @@ class _Sampler:
                            'recording; the clocks of the machines differ')
         return streams
 
-    def _align(self, stream: _Stream, actions: _Stream, step_ns: int) -> None:
+    def _align(self, stream: RecordedStream, actions: RecordedStream, step_ns: int) -> None:
         """Moves stamps that belong to another step than their time of recording says."""
         late_ns = stream.offset_ns - actions.offset_ns
         if stream is not actions and stream.messages and abs(late_ns) > step_ns / 2:
@@ -183,13 +160,10 @@ class _Sampler:
                        "recording, measured by the action's: taken by the time of recording")
             stream.stamps = stream.stamps + late_ns
 
-    def _check_rate(self, actions: _Stream) -> bool:
+    def _check_rate(self, actions: RecordedStream) -> bool:
         """Returns whether actions come faster than steps, by more than what jitter may do."""
-        if len(actions.stamps) < 2:
-            return False
-        interval_s = float(np.median(np.diff(actions.stamps))) / _NS
-        step_s = self._params.step_s
-        if abs(interval_s - step_s) <= self._params.rate_tolerance * step_s:
+        interval_s, step_s = actions.interval_s, self._params.step_s
+        if not interval_s or abs(interval_s - step_s) <= self._params.rate_tolerance * step_s:
             return False
         faster = interval_s < step_s
         done = '' if not faster else (
@@ -198,15 +172,13 @@ class _Sampler:
                    f'policy step is {step_s:.3f} s{done}')
         return faster
 
-    def _check_slow(self, stream: _Stream) -> None:
-        if len(stream.stamps) < 2:
-            return
-        interval_s, step_s = float(np.median(np.diff(stream.stamps))) / _NS, self._params.step_s
+    def _check_slow(self, stream: RecordedStream) -> None:
+        interval_s, step_s = stream.interval_s, self._params.step_s
         if interval_s > (1.0 + self._params.rate_tolerance) * step_s:
             self._note('rate', stream.topic, None, f'messages come every {interval_s:.3f} s, the '
                        f'policy step is {step_s:.3f} s: some steps have an old one')
 
-    def _added_up(self, stream: _Stream, times: Int[np.ndarray, 't'], step_ns: int
+    def _added_up(self, stream: RecordedStream, times: Int[np.ndarray, 't'], step_ns: int
                   ) -> tuple[Float[np.ndarray, 't ad'], np.ndarray]:
         values, _ = self._decoded(stream, np.arange(len(stream.messages)), stream.stamps)
         found, good = add_up(stream.stamps, values, times, step_ns, self._deltas)
@@ -217,7 +189,7 @@ class _Sampler:
                          f'the action is not finite, or beyond {_GREATEST:g}')
         return found, good & ~bad
 
-    def _actions(self, stream: _Stream, times: Int[np.ndarray, 't'], step_ns: int
+    def _actions(self, stream: RecordedStream, times: Int[np.ndarray, 't'], step_ns: int
                  ) -> tuple[Float[np.ndarray, 't ad'], np.ndarray]:
         right = np.clip(np.searchsorted(stream.stamps, times), 1, max(len(stream.stamps) - 1, 1))
         left = right - 1
@@ -232,8 +204,8 @@ class _Sampler:
                          f'the action is not finite, or beyond {_GREATEST:g}')
         return values, ~(far | bad)
 
-    def _decoded(self, stream: _Stream, index: Int[np.ndarray, 'n'], times: Int[np.ndarray, 'n']
-                 ) -> tuple[Float[np.ndarray, 'n ad'], np.ndarray]:
+    def _decoded(self, stream: RecordedStream, index: Int[np.ndarray, 'n'],
+                 times: Int[np.ndarray, 'n']) -> tuple[Float[np.ndarray, 'n ad'], np.ndarray]:
         """Returns these messages' actions; NaN, a note and True behind it for what is none."""
         values = np.full((len(index), len(self._names)), np.nan)
         unread = np.zeros(len(index), bool)
@@ -248,7 +220,7 @@ class _Sampler:
         values[np.abs(values) > _GREATEST] = np.nan
         return values, unread
 
-    def _episode(self, streams: Mapping[str, _Stream], times: Int[np.ndarray, 't'],
+    def _episode(self, streams: Mapping[str, RecordedStream], times: Int[np.ndarray, 't'],
                  actions: Float[np.ndarray, 't ad']) -> Episode | None:
         images, present, proprio = {}, {}, None
         for key, topic in self._topics.streams.items():
@@ -280,8 +252,8 @@ class _Sampler:
             instructions=instructions, proprio=proprio, present=present,
             step_s=self._params.step_s, success=success[-1] if success else None, metadata=facts)
 
-    def _frames(self, stream: _Stream, index: Int[np.ndarray, 't'], times: Int[np.ndarray, 't'],
-                key: str) -> tuple[np.ndarray, np.ndarray]:
+    def _frames(self, stream: RecordedStream, index: Int[np.ndarray, 't'],
+                times: Int[np.ndarray, 't'], key: str) -> tuple[np.ndarray, np.ndarray]:
         decoded: dict[int, np.ndarray] = {}
         there = index >= 0
         for place, number in enumerate(index):
@@ -299,8 +271,8 @@ class _Sampler:
         empty = np.zeros(shape, np.uint8)
         return np.stack([decoded.get(int(number), empty) for number in index]), there
 
-    def _vectors(self, stream: _Stream, index: Int[np.ndarray, 't'], times: Int[np.ndarray, 't']
-                 ) -> Float[np.ndarray, 't p'] | None:
+    def _vectors(self, stream: RecordedStream, index: Int[np.ndarray, 't'],
+                 times: Int[np.ndarray, 't']) -> Float[np.ndarray, 't p'] | None:
         rows: list[np.ndarray | None] = []
         for place, number in enumerate(index):
             try:
@@ -333,7 +305,7 @@ class _Sampler:
         return Demonstration(episode, tuple(self._findings))
 
 
-def _facts(stream: _Stream) -> dict[str, Any]:
+def _facts(stream: RecordedStream) -> dict[str, Any]:
     for message in stream.messages:
         try:
             found = json.loads(message.data)

@@ -152,8 +152,7 @@ class OctoModel:
         """Builds tasks from goal images, texts or both.
 
         What is not given is padded: goals by zeros, language by the empty text, both with False
-        in `pad_mask_dict`. Where some goals are given, the others stay absent, but for those that
-        one tokenizer stacks with them.
+        in `pad_mask_dict`. Where some goals are given, others stay absent, but for stacked ones.
 
         Args:
             goals: uint8 images (b, ih, iw, c), by observation key.
@@ -322,10 +321,9 @@ class OctoModel:
         model_inputs.check_batch(tasks, found.shape[0])
         model_inputs.check_stacks(self.module, self.example_batch, observations, tasks)
         messages += model_inputs.goal_messages(self.module, observations, tasks)
-        for message in messages:
-            if message not in self._said:
-                self._said.add(message)
-                _log.warning('%s', message)
+        for message in [text for text in messages if text not in self._said]:
+            self._said.add(message)
+            _log.warning('%s', message)
         return found
 
 

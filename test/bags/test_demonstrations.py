@@ -96,13 +96,13 @@ def test_a_hole_in_faster_changes_is_a_gap(tmp_path):
     assert len(found.episode) == 5
 
 
-def write_with(path, *, frames_every=1, stamp=lambda stamp_ns: stamp_ns):
+def write_with(path, *, frames_every=1, frames_from=0, stamp=lambda stamp_ns: stamp_ns):
     """A recording whose camera comes only at some steps, or with other header stamps."""
     bag = recording.EpisodeBag(path)
     start_ns, episode = 1_700_000_000_000_000_000, recorded(12)
     for step in range(12):
         stamp_ns = start_ns + step * STEP_NS
-        if step % frames_every == 0:
+        if step % frames_every == 0 and step >= frames_from:
             frame = recording.ImageFormat('png').encode(episode.images['primary'][step])
             bag.add(CAMERA, recording._IMAGE, stamp_ns, bag.types.types[recording._IMAGE](
                 bag._header(stamp(stamp_ns), 'camera'), 'rgb8; png compressed bgr8', frame))
@@ -117,6 +117,17 @@ def test_a_camera_that_comes_at_every_other_step_is_told(tmp_path):
     [finding] = write_with(tmp_path / 'bag', frames_every=2).findings
     assert (finding.kind, finding.topic) == ('rate', CAMERA)
     assert 'every 0.400 s' in finding.text
+
+
+def test_an_episode_begins_once_every_stream_has_come(tmp_path):
+    found = write_with(tmp_path / 'sound', frames_from=3)
+    assert not found.findings
+    np.testing.assert_array_equal(found.episode.actions[:, 0], 100 + np.arange(3, 12))
+    np.testing.assert_array_equal(
+        found.episode.images['image_primary'][:, 0, 0, 0], 20 * np.arange(3, 12))
+    late = write_with(tmp_path / 'late', frames_from=7)
+    assert [(item.kind, item.topic, item.count) for item in late.findings] == [('gap', CAMERA, 7)]
+    assert len(late.episode) == 12
 
 
 def test_header_stamps_that_are_zero_are_told(tmp_path):
