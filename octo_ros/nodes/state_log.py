@@ -41,6 +41,10 @@ class StateLog:
         self._kind = kind
         if reason:
             self._held_s = now_s
-        say = self._warn if reason and self._ran and not meant else self._say
+        line = f'Holding: {reason}' if reason else 'Running'
+        # Two places in the code, for rclpy lets each have but one severity.
+        if reason and self._ran and not meant:
+            self._warn(line)
+        else:
+            self._say(line)
         self._ran = not reason or (self._ran and not meant)
-        say(f'Holding: {reason}' if reason else 'Running')
