@@ -27,11 +27,6 @@ def to_arrays(tree: Mapping[str, Any], file: Path, prefix: str = '') -> dict[str
         CheckpointError: an entry is of the wrong kind or not finite, lengths differ, a deviation
             is negative, or p01 is above p99.
     """
-    if not prefix and not tree.keys() & {*_GROUPS}:
-        for dataset, value in tree.items():
-            if not isinstance(value, Mapping):
-                raise CheckpointError(f'{file}: {dataset} must be the statistics of a dataset, '
-                                      f'got {value!r:.80}; {_AGAIN}')
     arrays: dict[str, Any] = {}
     for key, value in tree.items():
         path = f'{file}: {prefix}{key}'

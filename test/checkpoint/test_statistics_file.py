@@ -29,7 +29,6 @@ def test_lists_become_arrays_and_counts_stay():
     ('{"action": {"std": [1.0, NaN]}}', 'action.std must be finite, got [1.0, nan]'),
     ('{"action": {"mask": ["true", "false"]}}', 'action.mask must be a list of true and false'),
     ('{"action": {"mask": true}}', 'action.mask must be a list of true and false, got True'),
-    ('{"bridge": 5}', 'bridge must be the statistics of a dataset, got 5'),
     ('{"action": {"mean": [[1.0, 2.0]]}}', 'action.mean must be a flat list of numbers, got [[1.'),
 ])
 def test_wrong_entries_name_the_file_and_their_path(text, message):
