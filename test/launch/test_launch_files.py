@@ -142,9 +142,12 @@ def test_a_launch_file_around_octo_goes_on_when_the_controller_fails(
         f'            "{prefix}/share/octo_ros/launch/octo.launch.py"),\n'
         '            launch_arguments={"robot": "widowy", "checkpoint": "/no/such"}.items()),\n'
         '        ExecuteProcess(cmd=[sys.executable, "-c",\n'
-        '                            "import signal; signal.sigwait({signal.SIGINT})"])])\n')
+        '        "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}); "\n'
+        '        "print(\'waits\', flush=True); signal.sigwait({signal.SIGINT})"],\n'
+        '        output="screen")])\n')
     running = launch(str(own), package=())
     running.wait_for('process has died')
+    running.wait_for('waits')
     assert running.interrupt() == 0
     assert 'must run to its end' not in running.output
 

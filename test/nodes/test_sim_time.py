@@ -63,8 +63,8 @@ def test_a_clock_that_stops_stops_the_robot_and_is_logged(ros, controller) -> No
     ros.node.destroy_timer(time.timer)
     ros.wait_until(lambda: not any((twists[-1].twist.linear.x, twists[-1].twist.linear.y,
                                     twists[-1].twist.angular.z)), 'a zero twist')
-    ros.wait_until(lambda: any('Holding: the time stands still' in log.msg for log in logs),
-                   'the log')
+    ros.wait_until(lambda: any('Holding: the time stands still' in log.msg
+                               and log.level == Log.WARN for log in logs), 'the warning')
 
 
 def test_stamps_are_simulated_time(ros, controller) -> None:
