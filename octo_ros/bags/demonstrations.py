@@ -1,8 +1,8 @@
 """Recordings to training episodes: sampled on the grid of policy steps, with a report of faults.
 
-Step k lies at the stamp of the first action plus k policy steps. It takes the action nearest to
-it, or what the changes add up to that come within it, and of every other stream the newest message
-that was there by then, as the policy does at run time.
+The first step is at the first action, or as soon as every stream has come. A step takes the action
+nearest to it, or what the changes add up to that come within it, and of every other stream the
+newest message that was there by then, as the policy does at run time.
 """
 
 import dataclasses

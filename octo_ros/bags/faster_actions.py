@@ -5,6 +5,7 @@ import numpy as np
 from octo_ros.array_typing import Bool
 from octo_ros.array_typing import Float
 from octo_ros.array_typing import Int
+from octo_ros.data.merge_rows import merge_rows
 
 _LOST = 1.6  # intervals without an action mean that one is missing, not late
 
@@ -30,16 +31,14 @@ def add_up(stamps: Int[np.ndarray, 'n'], values: Float[np.ndarray, 'n ad'],
     interval_ns = float(np.median(np.diff(stamps)))
     owner = np.floor((stamps - times[0] + interval_ns / 2) / step_ns).astype(np.int64)
     found = np.full((len(times), values.shape[1]), np.nan)
-    good = np.zeros(len(times), bool)
+    within = (owner >= 0) & (owner < len(times))
+    steps, firsts = np.unique(owner[within], return_index=True)
+    edges = np.append(firsts, within.sum())
+    # A number that could not be read spoils its step, also where only the last one counts.
+    unread = np.logical_or.reduceat(np.isnan(values[within]), firsts, axis=0)
+    found[steps] = np.where(unread, np.nan, merge_rows(values[within], edges, deltas))
     holes = np.flatnonzero(np.diff(stamps) > _LOST * interval_ns)
-    torn = {int(step) for hole in holes for step in (owner[hole], owner[hole + 1])}
-    for step in range(len(times)):
-        rows = values[owner == step]
-        if not len(rows):
-            continue
-        found[step] = rows[-1]
-        found[step, deltas] = rows[:, deltas].sum(axis=0)
-        found[step, np.isnan(rows).any(axis=0)] = np.nan
-        ended = stamps[-1] + interval_ns >= times[step] + step_ns - interval_ns / 2
-        good[step] = ended and step not in torn
-    return found, good
+    torn = np.concatenate([owner[holes], owner[holes + 1]])
+    ended = stamps[-1] + interval_ns >= times + step_ns - interval_ns / 2
+    numbers = np.arange(len(times))
+    return found, np.isin(numbers, steps) & ended & ~np.isin(numbers, torn)

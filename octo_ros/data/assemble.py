@@ -25,6 +25,7 @@ from octo_ros.data.findings import Finding
 from octo_ros.data.findings import longest
 from octo_ros.data.findings import stretches
 from octo_ros.data.import_spec import ImportSpec
+from octo_ros.data.merge_rows import merge_rows
 from octo_ros.data.relabel import reached_actions
 from octo_ros.errors import DataError
 
@@ -162,12 +163,10 @@ class _Assembly:
             self._note_rows('gap', 'timestamp', ~raw.whole,
                             f'the next row does not follow after {raw.interval_s:.4g} s')
             broken |= ~raw.whole
-        actions = raw.actions[edges[1:] - 1].copy()
-        if spec.delta:
-            motion = [i for i in range(actions.shape[1]) if i not in spec.grippers]
-            sums = np.add.reduceat(raw.actions[:edges[-1]], edges[:-1], axis=0)
-            actions[:, motion] = sums[:, motion]
-        return actions, ~np.logical_or.reduceat(broken[:edges[-1]], edges[:-1])
+        numbers = np.arange(raw.actions.shape[1])
+        deltas = np.setdiff1d(numbers, spec.grippers) if spec.delta else numbers[:0]
+        good = ~np.logical_or.reduceat(broken[:edges[-1]], edges[:-1])
+        return merge_rows(raw.actions, edges, deltas), good
 
     def _states(self, states: Float[np.ndarray, 't p']) -> Float[np.ndarray, 't p'] | None:
         bad = ~np.isfinite(states).all(axis=1)
