@@ -5,7 +5,6 @@ pages. Both hold their messages in the order of recording, so everything before 
 MCAP records are laid out as in the format's specification (https://mcap.dev/spec).
 """
 
-import collections
 import contextlib
 import importlib
 import mmap
@@ -87,7 +86,7 @@ class _McapScan:
             body, position = position + 9, position + 9 + size
             if code in (_SCHEMA, _CHANNEL) and position <= len(content):
                 try:
-                    collections.deque(self._record(code, content[body:position], body), maxlen=0)
+                    self._declare(code, content[body:position])
                 except (struct.error, UnicodeDecodeError, KeyError):
                     return  # told where it stands, if it is needed
 
@@ -120,14 +119,8 @@ class _McapScan:
             position = body + size
 
     def _record(self, code: int, record: bytes, offset: int) -> Iterator[RawMessage]:
-        if code == _SCHEMA:
-            name, at = _text(record, 2)
-            _, at = _text(record, at)
-            definition, _ = _text(record, at)
-            self._schemas[struct.unpack_from('<H', record)[0]] = (name, definition)
-        elif code == _CHANNEL:
-            channel, schema = struct.unpack_from('<HH', record)
-            self._channels[channel] = (_text(record, 4)[0], *self._schemas[schema])
+        if code in (_SCHEMA, _CHANNEL):
+            self._declare(code, record)
         elif code == _MESSAGE:
             channel, _, log_ns, _ = struct.unpack_from('<HIQQ', record)
             yield RawMessage(*self._channels[channel], log_ns, record[22:])
@@ -143,6 +136,17 @@ class _McapScan:
                 self._note(f'chunk at byte {offset} has a wrong checksum; it is left out')
                 return
             yield from self._records(inner, 0, offset=offset if compression else offset + at + 8)
+
+    def _declare(self, code: int, record: bytes) -> None:
+        """Takes a schema or a channel."""
+        if code == _SCHEMA:
+            name, at = _text(record, 2)
+            _, at = _text(record, at)
+            definition, _ = _text(record, at)
+            self._schemas[struct.unpack_from('<H', record)[0]] = (name, definition)
+        else:
+            channel, schema = struct.unpack_from('<HH', record)
+            self._channels[channel] = (_text(record, 4)[0], *self._schemas[schema])
 
     def _unpack(self, packed: bytes, compression: str, offset: int) -> bytes | None:
         modules = {'lz4': ('lz4.frame',), 'zstd': ('compression.zstd', 'backports.zstd')}
