@@ -98,6 +98,13 @@ def goal_stacks(module: OctoModule, example_task: Mapping[str, Any]) -> list[set
             for tokenizer in _image_tokenizers(module) if not tokenizer.obs_stack_keys]
 
 
+def observation_stacks(module: OctoModule, example_observation: Mapping[str, Any]
+                       ) -> list[list[str]]:
+    """Returns the observations that each image tokenizer stacks: they are given together."""
+    return [tokenizer.observation_keys(example_observation)
+            for tokenizer in _image_tokenizers(module)]
+
+
 def check_stacks(module: OctoModule, example: Mapping[str, Mapping[str, Any]],
                  observations: Mapping[str, Any], tasks: Mapping[str, Any]) -> None:
     """Checks that images which one tokenizer stacks come together.
@@ -105,8 +112,7 @@ def check_stacks(module: OctoModule, example: Mapping[str, Mapping[str, Any]],
     Raises:
         ObservationError, TaskError: some are there and others are not.
     """
-    seen = [tokenizer.observation_keys(example['observation'])
-            for tokenizer in _image_tokenizers(module)]
+    seen = observation_stacks(module, example['observation'])
     for stacks, given, what, error in (
             (seen, observations, 'observations', ObservationError),
             (goal_stacks(module, example['task']), tasks, 'task', TaskError)):

@@ -15,6 +15,7 @@ from octo_ros.errors import closest
 from octo_ros.model.tokenizers import ImageTokenizer
 from octo_ros.model.tokenizers import LanguageTokenizer
 from octo_ros.model.tokenizers import LowdimObsTokenizer
+from octo_ros.policy.model_inputs import observation_stacks
 from octo_ros.policy.normalization import action_size
 from octo_ros.policy.octo_model import OctoModel
 from octo_ros.policy.types import PolicySpec
@@ -88,10 +89,7 @@ def checkpoint_image_keys(path_or_hf: str | Path, step: int | None = None) -> tu
 
 def stacked_with(model: OctoModel, key: str) -> set[str]:
     """Returns the images that must come with `key`, because one tokenizer stacks them."""
-    stacks = [
-        tokenizer.observation_keys(model.example_batch['observation'])
-        for tokenizer in model.module.octo_transformer.observation_tokenizers.values()
-        if isinstance(tokenizer, ImageTokenizer)]
+    stacks = observation_stacks(model.module, model.example_batch['observation'])
     return {other for stack in stacks if key in stack for other in stack}
 
 
