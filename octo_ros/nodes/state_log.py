@@ -42,9 +42,10 @@ class StateLog:
         if reason:
             self._held_s = now_s
         line = f'Holding: {reason}' if reason else 'Running'
+        unmeant = bool(reason) and self._ran and not meant
         # Two places in the code, for rclpy lets each have but one severity.
-        if reason and self._ran and not meant:
+        if unmeant:
             self._warn(line)
         else:
             self._say(line)
-        self._ran = not reason or (self._ran and not meant)
+        self._ran = not reason or unmeant
