@@ -63,6 +63,7 @@ class SimNode(parameters.ParameterNode):
         self._stopping = threading.Event()
         self._now_ns = _START_NS
         self._resets = 0
+        self._last: Motion | None = None  # the motion of the tick before, in real time
         self._late = False
         self._refused = ''
 
@@ -108,7 +109,6 @@ class SimNode(parameters.ParameterNode):
         begin_s, done, resets = time.monotonic(), 0, self._resets
         period_s = SERVO_PERIOD_S / self._params.rate
         per_frame = max(1, round(1.0 / (self._params.camera_rate_hz * SERVO_PERIOD_S)))
-        last: Motion | None = None
         while not self._waiting() and self._resets == resets:
             late_s = time.monotonic() - begin_s - done * period_s
             if late_s > _MOST_LATE_S:
@@ -117,11 +117,11 @@ class SimNode(parameters.ParameterNode):
             if late_s < 0.0:
                 self._stopping.wait(-late_s)
             motion = self._commands.newest()
-            if motion is not None and self._counts(motion, last):
+            if motion is not None and self._counts(motion):
                 once = motion.kind == 'pose' or self._is_raw_change(motion)
                 self._move(motion, STEP_S if once else SERVO_PERIOD_S)
             self._commands.set_gripper(self._world.sim.arm)
-            last = motion
+            self._last = motion
             self._world.sim.advance(SERVO_PERIOD_S)
             self._now_ns += _PERIOD_NS
             done += 1
@@ -166,8 +166,9 @@ class SimNode(parameters.ParameterNode):
             self._commands.arrived.clear()
         return self._paused or self._stopping.is_set()
 
-    def _counts(self, motion: Motion, last: Motion | None) -> bool:
+    def _counts(self, motion: Motion) -> bool:
         """In real time: velocities end, and a target is set once."""
+        last = self._last
         if motion.kind == 'pose':
             return last is None or last.kind != 'pose' or (
                 motion.message.pose != last.message.pose)
@@ -230,6 +231,7 @@ class SimNode(parameters.ParameterNode):
         given = self._read()
         state = self._world.reset(given.seed, given.task)
         self._commands.clear()
+        self._last = None
         self._resets += 1
         if not self._stepped:
             # Else the last views of the old scene pass for the new one until a frame is due.

@@ -200,6 +200,21 @@ def test_a_raw_change_moves_the_arm_by_as_much_and_once(ros, make_sim):
         assert moved[1] == pytest.approx(0.03 * number, abs=0.003)
 
 
+def test_a_raw_change_is_not_done_again_after_a_short_pause(ros, make_sim):
+    make_sim(command_timeout_s=10.0)
+    poses = ros.collect(PoseStamped, '/ee_pose')
+    publisher = ros.publisher(Float64MultiArray, COMMAND + 'multi_array')
+    ros.wait_until(lambda: publisher.get_subscription_count() and len(poses) > 20, 'a pose')
+    start = position(poses[-1])
+    publisher.publish(Float64MultiArray(data=[0.0, 0.03, 0.0, 0.0, 0.0, 0.0]))
+    ros.wait_until(lambda: position(poses[-1])[1] > start[1] + 0.025, 'motion')
+    for paused in (True, False):
+        ros.call(SetBool, '/octo_sim/pause', data=paused)
+    seen = len(poses)
+    ros.wait_until(lambda: len(poses) > seen + 30, 'further poses')
+    assert position(poses[-1])[1] - start[1] == pytest.approx(0.03, abs=0.003)
+
+
 def test_joint_trajectories_and_raw_joints_are_followed(ros, make_sim):
     make_sim(raw_space='joint')
     joints = ros.collect(JointState, '/joint_states')
