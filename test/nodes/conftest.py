@@ -203,3 +203,18 @@ class Camera:
 def make_camera(ros: Ros) -> Callable[..., Camera]:
     """Makes cameras: `make_camera('image_primary', rate_hz=30.0)`."""
     return lambda topic, **options: Camera(ros, topic, **options)
+
+
+@pytest.fixture
+def make_sim(ros):
+    """Returns a maker of simulator nodes, each in a thread of its own, from parameters."""
+    from test.nodes.sims import Sim
+    made = []
+
+    def make(**values):
+        made.append(Sim(ros, values))
+        return made[-1]
+
+    yield make
+    for sim in made:
+        sim.stop()
