@@ -29,8 +29,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         'finetune', help='train a policy on recordings',
         description='Trains on rosbag2 recordings (one episode each) or on an episode set, and '
         'saves a checkpoint that the controller loads, and Octo itself where it began from a '
-        'released one. Run again with the same '
-        'options, it goes on where it stopped; with others it is refused.')
+        'released one. Run again with the same options, it goes on where it stopped; with others '
+        'it is refused.')
     data.add_source_options(parser)
     parser.add_argument('--out', type=Path, required=True, help='folder of the run')
     parser.add_argument('--dataset', help='name in the saved statistics; none if left')

@@ -59,9 +59,12 @@ def test_recordings_become_a_checkpoint_and_the_run_goes_on(bags, tmp_path, caps
         'mine'}
 
 
-def test_the_preset_of_the_readme_finds_the_shipped_policy(bags, tmp_path, capsys):
+@pytest.mark.parametrize('checkpoint', ['scratch', 'shipped'])
+def test_the_preset_of_the_readme_begins_anew_or_finds_the_shipped_policy(
+        bags, tmp_path, capsys, checkpoint):
     assert main(['finetune', str(bags), '--preset', 'bridge_small', '--hold-out', '3',
-                 '--state', '/state', '--out', str(tmp_path / 'run')]) == 2
+                 '--checkpoint', checkpoint, '--state', '/state',
+                 '--out', str(tmp_path / 'run')]) == 2
     assert '--hold-out must be less than the 3 episodes' in capsys.readouterr().err
 
 
