@@ -94,7 +94,9 @@ def bench_model(
     with tempfile.TemporaryDirectory(prefix='octo_ros_bench_') as folder:
         if name in PRESETS:
             say('  make random weights')
-            _call(['-m', 'octo_ros.cli.bench_checkpoint', name, f'{folder}/checkpoint'])
+            # On the CPU: drawing them is a program that takes a GPU minutes to compile.
+            _call(['-m', 'octo_ros.cli.bench_checkpoint', name, f'{folder}/checkpoint'],
+                  {'JAX_PLATFORMS': 'cpu'})
             checkpoint, statistics_key = f'{folder}/checkpoint', ''
         elif name.startswith('hf://') or named_checkpoint(name) or Path(name).is_dir():
             checkpoint = name
