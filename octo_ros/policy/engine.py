@@ -29,6 +29,8 @@ from octo_ros.model.tokenizers import LANGUAGE_KEY
 from octo_ros.policy.normalization import action_size
 from octo_ros.policy.normalization import unnormalize_actions
 from octo_ros.policy.octo_model import OctoModel
+from octo_ros.policy.precision import FLOAT32
+from octo_ros.policy.precision import with_precision
 from octo_ros.policy.spec import takes_text
 
 _MASKS = 'pad_mask_dict'
@@ -62,6 +64,7 @@ class Engine:
         normalization_type: str = 'normal',
         head: str = 'action',
         seed: int = 0,
+        matmul_precision: str = FLOAT32,
     ) -> None:
         """Makes an engine that has compiled nothing yet.
 
@@ -73,6 +76,7 @@ class Engine:
             normalization_type: 'normal' or 'bounds'.
             head: name of the action head.
             seed: of the stream of random keys.
+            matmul_precision: of products of matrices, see `precision`.
 
         Raises:
             ParameterError: the statistics do not fit.
@@ -84,6 +88,7 @@ class Engine:
         self._image_sizes = dict(image_sizes)
         self._goal_sizes = dict(goal_sizes)
         self._head = head
+        self._precision = matmul_precision
         self._dims = action_size(statistics, normalization_type)
         self._programs: dict[Variant, Any] = {}
         self._language_program: Any = None
@@ -110,7 +115,8 @@ class Engine:
             self.model.params, observations, self.task({}, None),
             np.ones((1, variant.window), bool), self._key, np.int32(0))
         try:
-            program = jax.jit(self._sample).lower(*inputs).compile()
+            program = jax.jit(with_precision(self._sample, self._precision)).lower(
+                *inputs).compile()
         except (TypeError, ValueError, flax.errors.FlaxError) as error:
             sizes = ', '.join(
                 f'{key} {self._image_sizes[key]}' for key in variant.image_keys) or 'no image'
@@ -125,7 +131,7 @@ class Engine:
         """Compiles the language model for token ids like the example's."""
         if self._language_program is None:
             encode = functools.partial(self.model.module.apply, method='encode_language')
-            self._language_program = jax.jit(encode).lower(
+            self._language_program = jax.jit(with_precision(encode, self._precision)).lower(
                 {'params': self.model.params}, {LANGUAGE_KEY: _int32(example)}).compile()
             self.compilations += 1
 

@@ -31,6 +31,7 @@ from octo_ros.policy import head_options
 from octo_ros.policy import model_inputs
 from octo_ros.policy import model_summary
 from octo_ros.policy.normalization import unnormalize_actions
+from octo_ros.policy.precision import with_precision
 from octo_ros.policy.text import TextProcessor
 
 Data = Mapping[str, Any]
@@ -137,9 +138,8 @@ class OctoModel:
             # Compiled, because the weights alone are wanted and XLA then drops the forward pass.
             program = jax.jit(functools.partial(_init, module)).lower(key, example_batch)
         params = program.compile()(key, example_batch)
-        return cls(
-            module, params, config, example_batch, text_processor=text_processor,
-            dataset_statistics=dataset_statistics)
+        return cls(module, params, config, example_batch, text_processor=text_processor,
+                   dataset_statistics=dataset_statistics)
 
     @property
     def goal_keys(self) -> tuple[str, ...]:
@@ -303,8 +303,8 @@ class OctoModel:
             self.text_processor)
 
     def _compile(self, method: str) -> Any:
-        return jax.jit(
-            functools.partial(self.module.apply, method=method), static_argnames=_STATIC)
+        call = with_precision(functools.partial(self.module.apply, method=method))
+        return jax.jit(call, static_argnames=_STATIC)
 
     def _check(
         self, observations: Data, tasks: Data, mask: Bool[Array, 'b t'] | None,

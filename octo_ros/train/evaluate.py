@@ -16,6 +16,8 @@ from octo_ros.data.batches import BatchSource
 from octo_ros.model.octo import OctoModule
 from octo_ros.policy.images import Crop
 from octo_ros.policy.images import preprocess
+from octo_ros.policy.precision import FLOAT32
+from octo_ros.policy.precision import with_precision
 from octo_ros.train.devices import Devices
 from octo_ros.train.devices import compile_everywhere
 
@@ -85,7 +87,7 @@ class Evaluator:
                 sample_shape=(samples,))
             return jnp.mean(chunks, axis=0)
 
-        self._jitted = jax.jit(predict, out_shardings=devices.shared)
+        self._jitted = jax.jit(with_precision(predict, FLOAT32), out_shardings=devices.shared)
         self._predict: Callable[..., Array] | None = None
         self._goal = goal
 

@@ -30,6 +30,7 @@ from octo_ros.data.store import EpisodeSet
 from octo_ros.errors import DataError
 from octo_ros.policy.images import crop_for
 from octo_ros.policy.octo_model import OctoModel
+from octo_ros.policy.precision import with_precision
 from octo_ros.train.adapt import ModelParams
 from octo_ros.train.adapt import adapt_config
 from octo_ros.train.adapt import augmentation_of
@@ -215,8 +216,8 @@ def _encoder(base: OctoModel, config: Mapping[str, Any]) -> Encode:
     if finetunes_language(config):
         return processor.encode
     module = build_module(config['model'], params_shapes=base.params)
-    run = jax.jit(lambda params, ids: module.apply(
-        {'params': params}, {'language_instruction': ids}, method='encode_language'))
+    run = jax.jit(with_precision(lambda params, ids: module.apply(
+        {'params': params}, {'language_instruction': ids}, method='encode_language')))
 
     def encode(texts: Sequence[str]) -> Any:
         parts = []

@@ -23,6 +23,7 @@ from octo_ros.checkpoint.spec_registry import build_module
 from octo_ros.model.heads.base import read_group
 from octo_ros.model.heads.diffusion import DiffusionActionHead
 from octo_ros.model.octo import OctoModule
+from octo_ros.policy.precision import with_precision
 
 UNREAD = ('in/tasks/timestep', 'in/tasks/pad_mask_dict/timestep')  # no tokenizer reads these
 NARROW_DIM = 6
@@ -99,12 +100,12 @@ class GoldenFolder:
                 {'params': params}, observations, tasks, actions,
                 observations['timestep_pad_mask'], action_pad_mask, method='loss', **injected)
 
-        return jax.jit(jax.value_and_grad(loss, has_aux=True))
+        return jax.jit(with_precision(jax.value_and_grad(loss, has_aux=True)))
 
 
 def _capturing(module: nn.Module, method: Any) -> Any:
-    return jax.jit(functools.partial(
-        module.apply, method=method, mutable=['intermediates'], capture_intermediates=True))
+    return jax.jit(with_precision(functools.partial(
+        module.apply, method=method, mutable=['intermediates'], capture_intermediates=True)))
 
 
 @functools.cache
