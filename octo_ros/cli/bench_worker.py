@@ -27,6 +27,7 @@ from octo_ros.messages.conversions import decode_image
 from octo_ros.policy.octo_model import OctoModel
 from octo_ros.policy.policy import OctoPolicy
 from octo_ros.policy.policy import PolicyParams
+from octo_ros.policy.precision import FLOAT32
 from octo_ros.policy.precision import with_precision
 from octo_ros.policy.types import Frame
 from octo_ros.policy.types import Task
@@ -90,7 +91,7 @@ def model_stages(model: OctoModel, window: int) -> dict[str, Callable[[], Any]]:
 
     def compiled(method: str, **options: Any) -> Callable[..., Any]:
         return jax.jit(with_precision(
-            functools.partial(model.module.apply, method=method, **options)))
+            functools.partial(model.module.apply, method=method, **options), FLOAT32))
 
     stages: dict[str, Callable[[], Any]] = {}
     # The example's instruction takes as long as any other, and needs no vocabulary.

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from octo_ros.assets import shipped_checkpoint
 from octo_ros.errors import ParameterError
 from octo_ros.model.octo import OctoModule
 from octo_ros.params import from_flat
@@ -32,23 +33,17 @@ def traced(monkeypatch):
     return seen
 
 
-@pytest.fixture(scope='module')
-def checkpoint():
-    from octo_ros.assets import shipped_checkpoint
-    return shipped_checkpoint()
-
-
 @pytest.mark.parametrize('precision', ['float32', 'default'])
-def test_the_policy_computes_language_and_actions_as_told(traced, checkpoint, precision):
+def test_the_policy_computes_language_and_actions_as_told(traced, precision):
     policy = OctoPolicy.load(PolicyParams(
-        checkpoint=str(checkpoint), compilation_cache='none', matmul_precision=precision))
+        checkpoint=str(shipped_checkpoint()), compilation_cache='none', matmul_precision=precision))
     policy.prepare(tuple(policy.spec.image_sizes), window=1, proprio=False)
     assert {('encode_language', precision), ('sample_actions', precision)} <= traced
     assert {found for _, found in traced} == {precision}
 
 
-def test_the_model_computes_in_float32_unless_jax_is_told_otherwise(traced, checkpoint):
-    model = OctoModel.load_pretrained(checkpoint)
+def test_the_model_computes_in_float32_unless_jax_is_told_otherwise(traced):
+    model = OctoModel.load_pretrained(shipped_checkpoint())
     inputs = model.example_batch['observation'], model.create_tasks(texts=['reach'])
     model.sample_actions(*inputs, rng=jax.random.key(0))
     model.loss(model.example_batch, rng=jax.random.key(0))
