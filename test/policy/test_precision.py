@@ -36,7 +36,8 @@ def traced(monkeypatch):
 @pytest.mark.parametrize('precision', ['float32', 'default'])
 def test_the_policy_computes_language_and_actions_as_told(traced, precision):
     policy = OctoPolicy.load(PolicyParams(
-        checkpoint=str(shipped_checkpoint()), compilation_cache='none', matmul_precision=precision))
+        checkpoint=str(shipped_checkpoint()), compilation_cache='none',
+        matmul_precision=precision))
     policy.prepare(tuple(policy.spec.image_sizes), window=1, proprio=False)
     assert {('encode_language', precision), ('sample_actions', precision)} <= traced
     assert {found for _, found in traced} == {precision}
