@@ -32,10 +32,10 @@ from octo_ros.messages.conversions import decode_image
 from octo_ros.messages.conversions import decode_joint_state
 from octo_ros.params import param
 from octo_ros.policy.images import preprocess
+from octo_ros.policy.proprio import PROPRIO
 
 SUCCESS_TOPIC = '/success'
 FACTS_TOPIC = '/episode'
-_PROPRIO = 'proprio'
 _NS = 1_000_000_000
 _GREATEST = 1e6  # no motion of a robot, in whatever unit
 _LATE_START_NS = _NS  # a stream that begins later than this has a gap
@@ -232,7 +232,7 @@ class _Sampler:
             self._note_steps('gap', topic, times, index < 0,
                              f'nothing newer than {self._params.max_age_s:g} s')
             self._check_slow(stream)
-            if key == _PROPRIO:
+            if key == PROPRIO:
                 proprio = self._vectors(stream, index, times)
                 if proprio is None:
                     self._note('missing', topic, None, 'no finite state')

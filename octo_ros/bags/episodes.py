@@ -17,7 +17,7 @@ from octo_ros.errors import closest
 from octo_ros.messages.conversions import stamp_ns
 from octo_ros.messages.ingest import MEASURED_JOINTS
 from octo_ros.messages.ingest import MEASURED_POSE
-from octo_ros.messages.ingest import PROPRIO
+from octo_ros.policy.proprio import PROPRIO
 
 ACTION_TYPES = ('sensor_msgs/msg/JointState', 'std_msgs/msg/Float64MultiArray',
                 'trajectory_msgs/msg/JointTrajectory')

@@ -23,9 +23,12 @@ from octo_ros.data.windows import make_windows
 from octo_ros.data.windows import task_completed
 from octo_ros.errors import DataError
 from octo_ros.policy.normalization import normalize
+from octo_ros.policy.proprio import PROPRIO
+from octo_ros.policy.proprio import PROPRIO_VELOCITY
 
 _SHUFFLE_STREAM = 0
 _TASK_STREAM = 1
+_NOISE_STREAM = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +41,7 @@ class BatchSpec:
         action_horizon: actions in a chunk.
         action_dim: dimensions of the action head; those that the data lack are zero and masked.
         proprio: True to give the proprio vector.
+        proprio_velocity: True to give its velocity, too.
         normalization_type: 'normal' or 'bounds'.
         language: True to give the instruction.
     """
@@ -47,6 +51,7 @@ class BatchSpec:
     action_horizon: int = 4
     action_dim: int = 7
     proprio: bool = False
+    proprio_velocity: bool = False
     normalization_type: str = 'normal'
     language: bool = True
 
@@ -59,6 +64,7 @@ class BatchSource:
         tasks: TaskParams, instructions: InstructionTable, *, seed: int,
         shard: tuple[int, int] = (0, 1), subset: Int[np.ndarray, 'k'] | None = None,
         openings: tuple[int, int] = (0, 1), contrast: bool = False, frame_rows: bool = False,
+        proprio_noise: float = 0.0, image_dropout: float = 0.0,
     ) -> None:
         """Prepares the gathers.
 
@@ -75,6 +81,9 @@ class BatchSource:
             contrast: True to keep the first steps of episodes of one scene side by side.
             frame_rows: True to give, in place of an image, the row of its frame in the set as
                 int32; -1 for no frame.
+            proprio_noise: deviation of noise on normalised proprio and velocity, one draw for
+                all steps of a window.
+            image_dropout: part of the examples without any image.
 
         Raises:
             DataError: sizes do not fit, or there is nothing to take.
@@ -101,10 +110,11 @@ class BatchSource:
                 self._visits, _scenes(episodes)[self._owner], self._step, opening)
         self._actions, self._action_mask = _padded_actions(episodes, statistics, spec)
         self._action_statistics = statistics['action']
-        self._proprio = None
-        if spec.proprio and episodes.proprio is not None:
-            self._proprio = normalize(
-                episodes.proprio, statistics['proprio'], spec.normalization_type)
+        self._noise, self._image_dropout = proprio_noise, image_dropout
+        wanted = {PROPRIO: spec.proprio, PROPRIO_VELOCITY: spec.proprio_velocity}
+        self._vectors = {
+            key: normalize(values, statistics[key], spec.normalization_type)
+            for key, values in episodes.vectors().items() if wanted[key]}
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
 
     def __len__(self) -> int:
@@ -138,8 +148,9 @@ class BatchSource:
                            self._instructions.counts[owner])
         part, parts = self._shard
         mine = slice(part * size // parts, (part + 1) * size // parts)
-        return self._gather(owner[mine], step[mine], Tasks(
+        batch = self._gather(owner[mine], step[mine], Tasks(
             tasks.goal_steps[mine], tasks.keep_goal[mine], tasks.instructions[mine]))
+        return self._disturbed(batch, index, mine)
 
     def in_order(self, rows: Int[np.ndarray, 'b'], *, goal: bool) -> dict[str, Any]:
         """Returns chosen examples, numbered along the episodes.
@@ -152,6 +163,19 @@ class BatchSource:
         last = self._episodes.lengths[owner] - 1
         keep = np.full(len(rows), goal)
         return self._gather(owner, step, Tasks(last, keep, np.zeros(len(rows), np.int64)))
+
+    def _disturbed(self, batch: dict[str, Any], index: int, mine: slice) -> dict[str, Any]:
+        """Adds noise to vectors and takes images away, in place."""
+        rng = np.random.default_rng((self._seed, _NOISE_STREAM, index))
+        dropped = (rng.random(self.spec.batch_size) < self._image_dropout)[mine]
+        for part in (batch['observation'], batch['task']) if dropped.any() else ():
+            for key in part.keys() & self._episodes.images.keys():
+                part[key][dropped] = -1 if self._frame_rows else 0
+                part['pad_mask_dict'][key][dropped] = False
+        for key, values in self._vectors.items() if self._noise else ():
+            noise = rng.normal(0.0, self._noise, (self.spec.batch_size, 1, values.shape[1]))
+            batch['observation'][key] += noise[mine].astype(values.dtype)
+        return batch
 
     def _positions(self, places: Int[np.ndarray, 'b']) -> Int[np.ndarray, 'b']:
         """Returns which example stands at each place of the endless shuffled stream."""
@@ -186,9 +210,9 @@ class BatchSource:
         for key, frames in self._episodes.images.items():
             observation[key] = seen.astype(np.int32) if self._frame_rows else frames[seen]
             masks[key] = self._episodes.present[key][seen]
-        if self._proprio is not None:
-            observation['proprio'] = self._proprio[seen]
-            masks['proprio'] = np.ones(seen.shape, bool)
+        for key, values in self._vectors.items():
+            observation[key] = values[seen]
+            masks[key] = np.ones(seen.shape, bool)
         return {
             'observation': observation | {'pad_mask_dict': masks},
             'task': self._task(owner, starts + tasks.goal_steps, tasks),
@@ -254,5 +278,5 @@ def _check(episodes: EpisodeSet, spec: BatchSpec, shard: tuple[int, int]) -> Non
     if spec.batch_size % shard[1]:
         raise DataError(
             f'the batch size must be a multiple of the {shard[1]} hosts, got {spec.batch_size}')
-    if spec.proprio and episodes.proprio is None:
+    if (spec.proprio or spec.proprio_velocity) and episodes.proprio is None:
         raise DataError(f'{episodes.path}: must have proprio, which the model takes, got none')

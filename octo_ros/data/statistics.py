@@ -1,5 +1,6 @@
 """Statistics of actions and proprio; `policy.normalization` applies them."""
 
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,20 +43,19 @@ def summarize(
 
 
 def dataset_statistics(
-    actions: Float[np.ndarray, 'n ad'], proprio: Float[np.ndarray, 'n p'] | None,
+    actions: Float[np.ndarray, 'n ad'], vectors: Mapping[str, Float[np.ndarray, 'n p']],
     episodes: int, action_mask: Sequence[bool] | None = None,
 ) -> dict[str, Any]:
     """Returns the whole entry of a data set: `action`, perhaps `proprio`, and the counts.
 
     Args:
         actions: actions of all steps.
-        proprio: proprio of all steps, or None.
+        vectors: `proprio`, `proprio_velocity` or neither, of all steps.
         episodes: number of episodes.
         action_mask: which action dimensions are normalised (not grippers, mostly).
     """
     entry: dict[str, Any] = {'action': summarize(actions, action_mask)}
-    if proprio is not None:
-        entry['proprio'] = summarize(proprio)
+    entry |= {key: summarize(values) for key, values in vectors.items()}
     return entry | {'num_transitions': len(actions), 'num_trajectories': episodes}
 
 

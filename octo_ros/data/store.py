@@ -16,17 +16,20 @@ from typing import BinaryIO
 
 import numpy as np
 
+from octo_ros.array_typing import Float
 from octo_ros.data.episode import Episode
 from octo_ros.data.replacing import check_target
 from octo_ros.data.replacing import read_index
 from octo_ros.data.replacing import replace
 from octo_ros.errors import DataError
 from octo_ros.policy.images import preprocess
+from octo_ros.policy.proprio import PROPRIO
+from octo_ros.policy.proprio import PROPRIO_VELOCITY
+from octo_ros.policy.proprio import velocity
 
 INDEX = 'episodes.json'
 _FORMAT = 'octo_ros episodes 1'
 _ACTIONS = 'actions'
-_PROPRIO = 'proprio'
 _PRESENT = 'present_'
 
 
@@ -90,10 +93,10 @@ class EpisodeWriter:
             self._append(_PRESENT + key, np.ones(len(episode), bool) if there is None else there,
                          episode)
         self._append(_ACTIONS, episode.actions.astype(np.float32), episode)
-        if (episode.proprio is not None) != (_PROPRIO in self._arrays) and self._entries:
+        if (episode.proprio is not None) != (PROPRIO in self._arrays) and self._entries:
             raise DataError(f'{episode.name}: proprio must be in all episodes or in none')
         if episode.proprio is not None:
-            self._append(_PROPRIO, episode.proprio.astype(np.float32), episode)
+            self._append(PROPRIO, episode.proprio.astype(np.float32), episode)
         self._entries.append({
             'name': episode.name, 'start': self._steps, 'length': len(episode),
             'instructions': list(episode.instructions), 'step_s': episode.step_s,
@@ -127,7 +130,7 @@ def _is_set(folder: Path) -> bool:
     index = read_index(folder / INDEX)
     images = index.get('images', {})
     known = {INDEX, *(f'{name}.npy' for name in (
-        _ACTIONS, _PROPRIO, *images, *(_PRESENT + key for key in images)))}
+        _ACTIONS, PROPRIO, *images, *(_PRESENT + key for key in images)))}
     return index.get('format') == _FORMAT and {item.name for item in folder.iterdir()} <= known
 
 
@@ -169,8 +172,8 @@ class EpisodeSet:
         self.images = {key: self._map(key) for key in self.image_sizes}
         self.present = {key: self._map(_PRESENT + key) for key in self.image_sizes}
         self.actions = self._map(_ACTIONS)
-        has_proprio = (self.path / f'{_PROPRIO}.npy').is_file()
-        self.proprio = self._map(_PROPRIO) if has_proprio else None
+        has_proprio = (self.path / f'{PROPRIO}.npy').is_file()
+        self.proprio = self._map(PROPRIO) if has_proprio else None
 
     def __len__(self) -> int:
         """Returns the number of episodes."""
@@ -183,6 +186,16 @@ class EpisodeSet:
     def steps(self) -> int:
         """Number of steps of all episodes."""
         return int(self.lengths.sum())
+
+    def vectors(self) -> dict[str, Float[np.ndarray, 'n p']]:
+        """Returns `proprio` and `proprio_velocity` of all steps; nothing where there is none."""
+        if self.proprio is None:
+            return {}
+        speeds = [
+            velocity(self.proprio[start:start + length],
+                     np.round(np.arange(length) * entry['step_s'] * 1e9).astype(np.int64))
+            for entry, start, length in zip(self.entries, self.starts, self.lengths, strict=True)]
+        return {PROPRIO: self.proprio, PROPRIO_VELOCITY: np.concatenate(speeds)}
 
     def episode(self, index: int) -> Episode:
         """Returns one episode; its arrays are views of the files."""

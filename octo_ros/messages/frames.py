@@ -12,9 +12,9 @@ from octo_ros.array_typing import UInt8
 from octo_ros.errors import ObservationError
 from octo_ros.messages.conversions import decode_image
 from octo_ros.messages.conversions import decode_joint_state
-from octo_ros.messages.ingest import PROPRIO
 from octo_ros.messages.ingest import Sample
 from octo_ros.messages.stream import Stamped
+from octo_ros.policy.proprio import PROPRIO
 from octo_ros.policy.types import Frame
 
 
@@ -58,13 +58,13 @@ class FrameDecoder:
         self._size = 2 * window * (len(self._image_keys) + 1)
         self._cache: dict[int, tuple[Stamped, np.ndarray | ObservationError]] = {}
 
-    def frame(self, sample: Sample) -> Decoded:
-        """Decodes a sample; what cannot be decoded is left out and named."""
+    def frame(self, sample: Sample, *, images: bool = True) -> Decoded:
+        """Decodes a sample, or only its proprio; what cannot be decoded is left out and named."""
         values: dict[str, np.ndarray] = {}
         problems: dict[str, str] = {}
         seen = []
         for name, message in sample.messages.items():
-            if name not in self._image_keys and name != PROPRIO:
+            if name != PROPRIO and not (images and name in self._image_keys):
                 continue
             if id(message) not in self._cache:
                 seen.append(name)

@@ -113,8 +113,17 @@ class InferenceRunner:
     """Turns jobs into results. For one thread at a time."""
 
     def __init__(self, policy: Policy, decoder: FrameDecoder,
-                 report: Callable[[Mapping[str, str], Sequence[str]], None]) -> None:
-        """Keeps its parts; `report(problems, streams)` hears of every message once decoded."""
+                 report: Callable[[Mapping[str, str], Sequence[str]], None], *,
+                 frames_before: int = 0) -> None:
+        """Keeps its parts.
+
+        Args:
+            policy: computes the chunks.
+            decoder: decodes what it takes.
+            report: `report(problems, streams)` hears of every message once decoded.
+            frames_before: see `PolicySpec`; the number of them in every request.
+        """
+        self._before = frames_before
         self._policy = policy
         self._decoder = decoder
         self._report = report
@@ -143,22 +152,25 @@ class InferenceRunner:
     def _decode(self, job: InferenceJob) -> tuple[Window | None, tuple[Sample, ...], str]:
         """Decodes the window; frames that cannot be are replaced by the oldest that can."""
         frames: list[Frame] = []
+        earlier: list[Frame] = []
         bad: list[Sample] = []
         problem = ''
-        real = [sample for sample, valid in zip(
-            job.request.payloads, job.request.timestep_pad_mask, strict=True) if valid]
-        for sample in real:
-            decoded = self._decoder.frame(sample)
+        real = [(place, sample) for place, (sample, valid) in enumerate(zip(
+            job.request.payloads, job.request.timestep_pad_mask, strict=True)) if valid]
+        for place, sample in real:
+            decoded = self._decoder.frame(sample, images=place >= self._before)
             self._report(decoded.problems, decoded.seen)
             if decoded.frame is not None:
-                frames.append(decoded.frame)
+                (frames if place >= self._before else earlier).append(decoded.frame)
             else:
                 bad.append(sample)
                 names = ' and '.join(f"'{name}'" for name in decoded.problems)
                 problem = f'the newest message on {names} cannot be used'
-        if not frames or (bad and bad[-1] is real[-1]):
+        if not frames or (bad and bad[-1] is real[-1][1]):
             return None, tuple(bad), problem
         size = len(job.request.payloads)
-        padding = size - len(frames)
-        window = Window((frames[0],) * padding + tuple(frames), np.arange(size) >= padding)
+        padding = size - self._before - len(frames)
+        lead = (*(frames[:1] * (self._before - len(earlier))), *earlier)
+        window = Window((*lead, *(frames[:1] * padding), *frames),
+                        np.arange(size) >= self._before + padding)
         return window, tuple(bad), problem

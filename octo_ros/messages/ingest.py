@@ -15,8 +15,8 @@ from octo_ros.errors import closest
 from octo_ros.messages.stream import Stamped
 from octo_ros.messages.stream import Stream
 from octo_ros.messages.stream import StreamHealth
+from octo_ros.policy.proprio import PROPRIO
 
-PROPRIO = 'proprio'
 MEASURED_POSE = 'measured_pose'
 MEASURED_JOINTS = 'measured_joints'
 

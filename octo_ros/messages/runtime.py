@@ -33,7 +33,6 @@ from octo_ros.messages.inference import ChunkResult
 from octo_ros.messages.inference import InferenceFailures
 from octo_ros.messages.inference import InferenceJob
 from octo_ros.messages.inference import InferenceRunner
-from octo_ros.messages.ingest import PROPRIO
 from octo_ros.messages.ingest import Ingest
 from octo_ros.messages.measured import MeasuredState
 from octo_ros.messages.measured import measured_streams
@@ -44,6 +43,7 @@ from octo_ros.policy.control_loop import ControlLoop
 from octo_ros.policy.control_loop import HoldReason
 from octo_ros.policy.control_loop import LoopParams
 from octo_ros.policy.profile import RobotProfile
+from octo_ros.policy.proprio import PROPRIO
 from octo_ros.policy.text import check_instruction
 from octo_ros.policy.types import Policy
 from octo_ros.policy.types import PolicySpec
@@ -82,22 +82,22 @@ class Runtime:
         self._image_keys = checked_image_keys(image_keys, spec)
         if proprio and not spec.proprio_dim:
             raise ParameterError('proprio must be off, the checkpoint takes no proprio; got on')
-        self._loop = ControlLoop(loop, window=spec.window, action_horizon=spec.action_horizon,
-                                 action_dim=spec.action_dim)
-        if self._loop.window > spec.max_window:
+        before = spec.frames_before if proprio else 0
+        self._loop = ControlLoop(loop, window=spec.window, frames_before=before,
+                                 action_horizon=spec.action_horizon, action_dim=spec.action_dim)
+        if self.window > spec.max_window:
             raise ParameterError(f"'window' must be at most {spec.max_window}, the longest that "
-                                 f'the checkpoint takes, got {self._loop.window}')
-        self._whole_chunks = (profile.command.type == 'joint_trajectory'
-                              and not profile.action.delta
-                              and loop.execution == 'receding_horizon')
+                                 f'the checkpoint takes, got {self.window}')
+        self._whole_chunks = (profile.command.type == 'joint_trajectory' and
+                              not profile.action.delta and loop.execution == 'receding_horizon')
         others = ((PROPRIO,) if proprio else ()) + measured_streams(profile)
         self._ingest = Ingest(
             self._image_keys, others=others, max_age_s=loop.max_observation_age_s)
         self._measured = MeasuredState(profile, self._ingest)
         decoder = FrameDecoder(
             self._image_keys, preprocess=policy.preprocess, proprio_names=proprio_names,
-            proprio_dim=spec.proprio_dim, window=self._loop.window, fallback=fallback)
-        self._runner = InferenceRunner(policy, decoder, self._report)
+            proprio_dim=spec.proprio_dim, window=before + self._loop.window, fallback=fallback)
+        self._runner = InferenceRunner(policy, decoder, self._report, frames_before=before)
         self._shaper = ActionShaper(profile, spec, step_s=loop.step_s,
                                     whole_chunks=self._whole_chunks)
         self._task = Task()

@@ -15,13 +15,13 @@ from std_msgs.msg import String
 from octo_ros.errors import TaskError
 from octo_ros.messages.ingest import MEASURED_JOINTS
 from octo_ros.messages.ingest import MEASURED_POSE
-from octo_ros.messages.ingest import PROPRIO
 from octo_ros.messages.runtime import Runtime
 from octo_ros.nodes import qos
 from octo_ros.nodes.goals import Goals
 from octo_ros.nodes.latched import LatchedSubscription
 from octo_ros.nodes.schema import in_full
 from octo_ros.nodes.silence import SilentStreams
+from octo_ros.policy.proprio import PROPRIO
 
 _TYPES = {PROPRIO: JointState, MEASURED_JOINTS: JointState, MEASURED_POSE: PoseStamped}
 _INSTRUCTION = 'instruction'

@@ -44,7 +44,8 @@ class ControlLoop:
     """
 
     def __init__(
-        self, params: LoopParams, *, window: int, action_horizon: int, action_dim: int
+        self, params: LoopParams, *, window: int, action_horizon: int, action_dim: int,
+        frames_before: int = 0,
     ) -> None:
         """Makes a loop that has seen nothing.
 
@@ -53,6 +54,7 @@ class ControlLoop:
             window: history steps of the policy, used when `params.window` is 0.
             action_horizon: steps in a chunk.
             action_dim: numbers in an action.
+            frames_before: steps to keep before the window, see `PolicySpec`.
 
         Raises:
             ParameterError: more steps are to be executed than a chunk has.
@@ -72,7 +74,8 @@ class ControlLoop:
         if self._ensemble and params.ensemble_steps:
             self._usable_steps = params.ensemble_steps
         self._chunk_shape = (action_horizon, action_dim)
-        self._history: ObservationHistory[Any] = ObservationHistory(self.window)
+        self._history: ObservationHistory[Any] = ObservationHistory(
+            self.window + frames_before)
         self._next_id = 0
         self._jumped_back = False
         self.reset()

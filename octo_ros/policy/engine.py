@@ -32,6 +32,7 @@ from octo_ros.policy.octo_model import OctoModel
 from octo_ros.policy.precision import FLOAT32
 from octo_ros.policy.precision import with_precision
 from octo_ros.policy.spec import takes_text
+from octo_ros.policy.spec import vector_inputs
 
 _MASKS = 'pad_mask_dict'
 
@@ -110,7 +111,7 @@ class Engine:
             return
         observations = self.observations(
             [{} for _ in range(variant.window)], variant,
-            None if not variant.proprio else np.zeros((variant.window, self._proprio_dim())))
+            self._zero_vectors(variant.window) if variant.proprio else None)
         inputs = (
             self.model.params, observations, self.task({}, None),
             np.ones((1, variant.window), bool), self._key, np.int32(0))
@@ -150,14 +151,14 @@ class Engine:
         self,
         frames: Sequence[Mapping[str, UInt8[np.ndarray, 'ih iw 3']]],
         variant: Variant,
-        proprio: Float[np.ndarray, 't p'] | None,
+        proprio: Mapping[str, Float[np.ndarray, 't p']] | None,
     ) -> dict[str, Any]:
         """Builds the model's observations of one window.
 
         Args:
             frames: the images of every step, oldest first; an absent image is masked.
             variant: what the program was compiled for.
-            proprio: normalised proprio vectors, if the variant has them.
+            proprio: observation key to normalised vectors, if the variant has them.
 
         Raises:
             ObservationError: an image has the wrong size.
@@ -172,9 +173,9 @@ class Engine:
                     _put(stack[0, step], frame[key], key)
                     masks[key][0, step] = True
             observations[key] = stack
-        if proprio is not None:
-            observations['proprio'] = proprio[None].astype(np.float32)
-            masks['proprio'] = np.ones((1, variant.window), bool)
+        for key, vectors in (proprio or {}).items():
+            observations[key] = vectors[None].astype(np.float32)
+            masks[key] = np.ones((1, variant.window), bool)
         return {**observations, _MASKS: masks}
 
     def task(
@@ -254,8 +255,10 @@ class Engine:
                 entries[key] = self.encode_language(self.model.text_processor.encode(['']))
         return entries
 
-    def _proprio_dim(self) -> int:
-        return int(np.shape(self.model.example_batch['observation']['proprio'])[-1])
+    def _zero_vectors(self, window: int) -> dict[str, np.ndarray]:
+        example = self.model.example_batch['observation']
+        return {key: np.zeros((window, *np.shape(example[key])[2:]))
+                for key in vector_inputs(self.model)}
 
 
 def _put(target: UInt8[np.ndarray, 'ih iw 3'], image: UInt8[np.ndarray, 'ih iw 3'],

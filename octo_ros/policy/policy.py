@@ -23,9 +23,13 @@ from octo_ros.policy.engine import Variant
 from octo_ros.policy.normalization import normalize
 from octo_ros.policy.normalization import select_statistics
 from octo_ros.policy.octo_model import OctoModel
+from octo_ros.policy.proprio import PROPRIO
+from octo_ros.policy.proprio import PROPRIO_VELOCITY
+from octo_ros.policy.proprio import velocity
 from octo_ros.policy.spec import describe
 from octo_ros.policy.spec import goal_sizes
 from octo_ros.policy.spec import stacked_with
+from octo_ros.policy.spec import vector_inputs
 from octo_ros.policy.tasks import TaskEncoder
 from octo_ros.policy.types import Inference
 from octo_ros.policy.types import Task
@@ -96,7 +100,8 @@ class OctoPolicy:
         self.goal_sizes = goal_sizes(model, self.spec)
         self.crops = _crops(model.config, {**self.spec.image_sizes, **self.goal_sizes},
                             params.image_crops)
-        self._proprio_statistics = entry.get('proprio')
+        self._statistics = entry
+        self._vectors = vector_inputs(model)
         self._engine = Engine(
             model, entry['action'], image_sizes=self.spec.image_sizes, goal_sizes=self.goal_sizes,
             normalization_type=kind, head=params.head, seed=params.seed,
@@ -203,16 +208,18 @@ class OctoPolicy:
             ObservationError: an image has the wrong size, or a proprio vector is unusable.
         """
         variant = self._variant
-        if variant is None or len(window.frames) != variant.window:
+        before = self.spec.frames_before if variant is not None and variant.proprio else 0
+        if variant is None or len(window.frames) != before + variant.window:
             raise ParameterError(
                 'The policy must be prepared for the window it is given, got '
                 f'{len(window.frames)} steps and {variant or "no preparation"}')
         started = time.perf_counter()
         proprio = self._proprio(window) if variant.proprio else None
         observations = self._engine.observations(
-            [frame.images for frame in window.frames], variant, proprio)
+            [frame.images for frame in window.frames[before:]], variant, proprio)
         built = time.perf_counter()
-        actions = self._engine.infer(variant, observations, task, window.timestep_pad_mask)
+        actions = self._engine.infer(
+            variant, observations, task, window.timestep_pad_mask[before:])
         done = time.perf_counter()
         return Inference(actions, {'preprocess': built - started, 'model': done - built})
 
@@ -246,9 +253,10 @@ class OctoPolicy:
                 f"'window' must be 1 to {self.spec.max_window} with this checkpoint, got {window}")
         if proprio and not self.spec.proprio_dim:
             raise ParameterError('proprio must be off: this checkpoint takes none')
-        if proprio and self._proprio_statistics is None:
+        lacking = [key for key in self._vectors if key not in self._statistics]
+        if proprio and lacking:
             raise ParameterError(
-                'proprio must have statistics in dataset_statistics.json, got none for '
+                f'{lacking[0]} must have statistics in dataset_statistics.json, got none for '
                 f"'{self.params.statistics_key}'; add them or turn proprio off")
         if not image_keys and not proprio:
             raise ParameterError(
@@ -259,7 +267,7 @@ class OctoPolicy:
     def _mapped(self) -> tuple[str, ...]:
         return self._variant.image_keys if self._variant else tuple(self.spec.image_sizes)
 
-    def _proprio(self, window: Window) -> np.ndarray:
+    def _proprio(self, window: Window) -> dict[str, np.ndarray]:
         vectors = [frame.proprio for frame in window.frames]
         if any(vector is None for vector in vectors):
             raise ObservationError('A frame must carry a proprio vector, got none')
@@ -270,8 +278,10 @@ class OctoPolicy:
                 f'{stack.shape[-1]}; correct the list of joint names')
         if not np.isfinite(stack).all():
             raise ObservationError('A proprio vector must be finite, got NaN or infinity')
-        return normalize(
-            stack, self._proprio_statistics or {}, self.params.normalization_type)
+        stamps = np.array([frame.stamp_ns for frame in window.frames])
+        made = {PROPRIO: stack, PROPRIO_VELOCITY: velocity(stack, stamps)}
+        return {key: normalize(made[key][self.spec.frames_before:], self._statistics[key],
+                               self.params.normalization_type) for key in self._vectors}
 
 
 def _crops(

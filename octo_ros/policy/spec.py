@@ -18,11 +18,11 @@ from octo_ros.model.tokenizers import LowdimObsTokenizer
 from octo_ros.policy.model_inputs import observation_stacks
 from octo_ros.policy.normalization import action_size
 from octo_ros.policy.octo_model import OctoModel
+from octo_ros.policy.proprio import PROPRIO
+from octo_ros.policy.proprio import PROPRIO_VELOCITY
 from octo_ros.policy.types import PolicySpec
 
 _SIZE = re.compile(r'(\w+)=(\d+)x(\d+)')
-PROPRIO = 'proprio'
-
 
 def describe(
     model: OctoModel,
@@ -55,6 +55,7 @@ def describe(
         goal_keys=tuple(key for key in model.goal_keys if _is_image(_example_goal(model, key))),
         uses_language=takes_text(model),
         proprio_dim=_proprio_dim(model),
+        frames_before=1 if PROPRIO_VELOCITY in vector_inputs(model) else 0,
         window=int(np.shape(model.example_batch['observation']['timestep_pad_mask'])[1]),
         max_window=int(model.module.octo_transformer.max_horizon),
         action_horizon=int(heads[head].action_horizon),
@@ -68,6 +69,15 @@ def image_inputs(model: OctoModel) -> dict[str, tuple[int, int]]:
     """Returns the height and width of every image that a tokenizer uses, in their order."""
     return _image_inputs(model.module.octo_transformer.observation_tokenizers,
                          model.example_batch['observation'])
+
+
+def vector_inputs(model: OctoModel) -> tuple[str, ...]:
+    """Returns which of `proprio` and `proprio_velocity` a tokenizer uses."""
+    example = model.example_batch['observation']
+    read = {key for tokenizer in model.module.octo_transformer.observation_tokenizers.values()
+            if isinstance(tokenizer, LowdimObsTokenizer)
+            for key in tokenizer.observation_keys(example)}
+    return tuple(key for key in (PROPRIO, PROPRIO_VELOCITY) if key in read)
 
 
 def checkpoint_image_keys(path_or_hf: str | Path, step: int | None = None) -> tuple[str, ...]:
@@ -157,11 +167,7 @@ def _is_image(value: Any) -> bool:
 
 def _proprio_dim(model: OctoModel) -> int:
     example = model.example_batch['observation']
-    used = any(
-        PROPRIO in tokenizer.observation_keys(example)
-        for tokenizer in model.module.octo_transformer.observation_tokenizers.values()
-        if isinstance(tokenizer, LowdimObsTokenizer))
-    return int(np.shape(example[PROPRIO])[-1]) if used else 0
+    return max((int(np.shape(example[key])[-1]) for key in vector_inputs(model)), default=0)
 
 
 def _parse_sizes(

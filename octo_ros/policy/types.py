@@ -31,6 +31,8 @@ class PolicySpec:
         action_low: 1st percentile of each action dimension in the training data, un-normalised,
             infinite where unmasked; empty when the statistics have none.
         action_high: 99th percentile, likewise.
+        frames_before: number of frames that it takes before those of the window, for the velocity
+            of the proprio; their images are not looked at.
     """
 
     image_sizes: Mapping[str, tuple[int, int]]
@@ -43,6 +45,7 @@ class PolicySpec:
     action_dim: int
     action_low: tuple[float, ...] = ()
     action_high: tuple[float, ...] = ()
+    frames_before: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +69,9 @@ class Window:
     """A history of frames, oldest first, padded to the policy's window.
 
     Attributes:
-        frames: exactly `window` frames; the oldest is repeated at the front while the history
-            is not full yet.
+        frames: exactly `window` frames, and `PolicySpec.frames_before` older ones before them
+            where proprio is given; the oldest is repeated at the front while the history is not
+            full yet.
         timestep_pad_mask: True = real, False = a repeated frame.
     """
 

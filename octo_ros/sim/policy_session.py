@@ -14,10 +14,10 @@ import numpy as np
 
 from octo_ros.array_typing import UInt8
 from octo_ros.errors import ObservationError
-from octo_ros.messages.ingest import PROPRIO
 from octo_ros.messages.runtime import Runtime
 from octo_ros.policy.control_loop import LoopParams
 from octo_ros.policy.profile import RobotProfile
+from octo_ros.policy.proprio import PROPRIO
 from octo_ros.policy.types import Policy
 from octo_ros.sim import scene
 from octo_ros.sim.arm import STEP_S

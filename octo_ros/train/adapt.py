@@ -12,6 +12,8 @@ from octo_ros.errors import ParameterError
 from octo_ros.errors import closest
 from octo_ros.model.tokenizers import LANGUAGE_KEY
 from octo_ros.params import param
+from octo_ros.policy.proprio import PROPRIO
+from octo_ros.policy.proprio import PROPRIO_VELOCITY
 from octo_ros.train.params import TrainParams
 
 _TOKENIZERS = 'octo.model.components.tokenizers'
@@ -20,7 +22,6 @@ _HEADS = 'octo.model.components.action_heads'
 _HEAD_CLASSES = {
     'diffusion': 'DiffusionActionHead', 'l1': 'L1ActionHead', 'mse': 'MSEActionHead'}
 _WRIST = 'wrist'
-PROPRIO = 'proprio'
 _INSTRUCTED_TOKENS = 8
 _DETAIL_FEATURES = (32, 64, 128)  # of three convolutions of stride 2, hence 8 x 8 pixels
 
@@ -46,6 +47,8 @@ class ModelParams:
         0.0, 'Dropout in the transformer while training, against learning few episodes by heart; '
         '0: as in the checkpoint.', ge=0.0, lt=1.0)
     proprio: bool = param(False, 'Give the proprio vector to the policy, too.')
+    proprio_velocity: bool = param(
+        False, 'Give how fast the proprio changes, too, which is found by itself.')
     proprio_bins: int = param(
         256, 'Bins of a proprio number, as in the reference; 0: the number itself, which needs '
         'less data.', ge=0, le=4096)
@@ -68,6 +71,8 @@ def adapt_config(config: Mapping[str, Any], params: ModelParams, *, image_keys: 
         image_keys: observation keys of the data (`image_primary`).
         action_dim: dimensions of the data's actions.
     """
+    if params.proprio_velocity and not params.proprio:
+        raise ParameterError("'model.proprio_velocity' must go with model.proprio=true")
     result = copy.deepcopy(dict(config))
     model = result['model']
     model['observation_tokenizers'] = _observation_tokenizers(
@@ -184,13 +189,19 @@ def _observation_tokenizers(tokenizers: Mapping[str, Any], image_keys: Sequence[
                     f"'model.{option}' must name cameras of the data, got '{camera}'"
                     + closest(camera, [name.removeprefix('image_') for name in image_keys]))
             kept.setdefault(f'{camera}_{option}', make(key))
-    if proprio and not any(spec['name'] == 'LowdimObsTokenizer' for spec in kept.values()):
-        kept[PROPRIO] = {
-            'module': _TOKENIZERS, 'name': 'LowdimObsTokenizer', 'args': [], 'kwargs': {
-                'obs_keys': [PROPRIO], 'n_bins': params.proprio_bins or 256,
-                'bin_type': 'normal', 'low': -2.0, 'high': 2.0,
-                'discretize': params.proprio_bins > 0}}
+    lowdim = [spec for spec in kept.values() if spec['name'] == 'LowdimObsTokenizer']
+    if proprio and not lowdim:
+        kept[PROPRIO] = _vector_tokenizer(PROPRIO, params)
+    if params.proprio_velocity and not any(
+            PROPRIO_VELOCITY in spec['kwargs']['obs_keys'] for spec in lowdim):
+        kept[PROPRIO_VELOCITY] = _vector_tokenizer(PROPRIO_VELOCITY, params)
     return kept
+
+
+def _vector_tokenizer(key: str, params: ModelParams) -> dict[str, Any]:
+    return {'module': _TOKENIZERS, 'name': 'LowdimObsTokenizer', 'args': [], 'kwargs': {
+        'obs_keys': [key], 'n_bins': params.proprio_bins or 256, 'bin_type': 'normal',
+        'low': -2.0, 'high': 2.0, 'discretize': params.proprio_bins > 0}}
 
 
 def _detail_tokenizer(key: str) -> dict[str, Any]:

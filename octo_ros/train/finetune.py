@@ -28,9 +28,11 @@ from octo_ros.data.instructions import InstructionTable
 from octo_ros.data.statistics import dataset_statistics
 from octo_ros.data.store import EpisodeSet
 from octo_ros.errors import DataError
+from octo_ros.errors import ParameterError
 from octo_ros.policy.images import crop_for
 from octo_ros.policy.octo_model import OctoModel
 from octo_ros.policy.precision import with_precision
+from octo_ros.policy.proprio import PROPRIO
 from octo_ros.train.adapt import ModelParams
 from octo_ros.train.adapt import adapt_config
 from octo_ros.train.adapt import augmentation_of
@@ -90,6 +92,9 @@ def plan_finetune(base: OctoModel, episodes: EpisodeSet, model_params: ModelPara
     Raises:
         DataError, ParameterError, CheckpointError: model, data and run do not go together.
     """
+    if params.image_dropout and not model_params.proprio:
+        raise ParameterError("'image_dropout' must go with model.proprio=true: without images "
+                             'there is nothing else to see')
     devices = devices or Devices()
     subsets = _subsets(len(episodes), held_out)
     config = adapt_config(base.config, model_params, image_keys=tuple(episodes.image_sizes),
@@ -100,7 +105,8 @@ def plan_finetune(base: OctoModel, episodes: EpisodeSet, model_params: ModelPara
     config = record_run(
         config, params, frozen, image_sizes=episodes.image_sizes, augmentation=augmentation,
         action_dim=episodes.actions.shape[1])
-    statistics = _statistics(episodes, subsets[0], action_mask)
+    statistics = _statistics(
+        episodes, subsets[0], action_mask, velocity=model_params.proprio_velocity)
     sources = _Sources(base, config, episodes, statistics, model_params, params)
     processor = base.text_processor if sources.language else None
     source = sources.make(subsets[0])
@@ -183,8 +189,8 @@ class _Sources:
         self._spec = BatchSpec(
             batch_size=params.batch_size, window=config['window_size'],
             action_horizon=horizon_of(config), action_dim=episodes.actions.shape[1],
-            proprio=model_params.proprio, normalization_type=params.normalization_type,
-            language=self.language)
+            proprio=model_params.proprio, proprio_velocity=model_params.proprio_velocity,
+            normalization_type=params.normalization_type, language=self.language)
         texts = [entry['instructions'] for entry in episodes.entries]
         needs_language = params.task.modality == 'language_conditioned'
         if needs_language and not any(text.strip() for group in texts for text in group):
@@ -197,7 +203,8 @@ class _Sources:
         options: dict[str, Any] = {} if not training else {
             'shard': (jax.process_index(), jax.process_count()),
             'openings': (params.opening_steps, params.opening_visits),
-            'contrast': params.contrast,
+            'contrast': params.contrast, 'proprio_noise': params.proprio_noise,
+            'image_dropout': params.image_dropout,
             'frame_rows': params.frames_on_device}
         return BatchSource(
             self._episodes, self._statistics, self._spec, params.task, self._table,
@@ -239,15 +246,16 @@ def _subsets(count: int, held_out: Sequence[int]) -> tuple[np.ndarray, np.ndarra
     return np.setdiff1d(np.arange(count), test), test
 
 
-def _statistics(episodes: EpisodeSet, subset: np.ndarray, mask: Sequence[bool] | None
-                ) -> dict[str, Any]:
+def _statistics(episodes: EpisodeSet, subset: np.ndarray, mask: Sequence[bool] | None, *,
+                velocity: bool) -> dict[str, Any]:
     if not len(subset):
         raise DataError(f'{episodes.path}: at least one episode must be trained with, got none')
     rows = np.concatenate([
         np.arange(episodes.starts[index], episodes.starts[index] + episodes.lengths[index])
         for index in subset])
-    proprio = None if episodes.proprio is None else episodes.proprio[rows]
-    return dataset_statistics(episodes.actions[rows], proprio, len(subset), mask)
+    vectors = {key: values[rows] for key, values in episodes.vectors().items()
+               if key == PROPRIO or velocity}
+    return dataset_statistics(episodes.actions[rows], vectors, len(subset), mask)
 
 
 def _example(source: BatchSource, processor: Any) -> dict[str, Any]:

@@ -46,6 +46,13 @@ class TrainParams:
     bfloat16: bool = param(
         False, 'Compute matrix products in bfloat16 with sums in float32, where the device can.')
     augment: bool = param(True, 'Augment images as the checkpoint was trained.')
+    proprio_noise: float = param(
+        0.0, 'Deviation of noise that is added to proprio numbers and their velocities in '
+        'training, in their own deviations: against learning few episodes by heart.',
+        ge=0.0, le=10.0)
+    image_dropout: float = param(
+        0.0, 'Part of the examples in training that lose all images, goals too: against learning '
+        'few episodes by their looks. Needs proprio.', ge=0.0, lt=1.0)
     opening_steps: int = param(
         0, 'First steps of an episode, in which only the task tells where to go; later on, a '
         'motion that has begun tells as much.', ge=0)

@@ -31,7 +31,7 @@ def model(tmp_path):
             actions=rng.normal(size=(5, 7)), instructions=('reach the red block',), proprio=None))
     episodes = EpisodeSet(tmp_path / 'set')
     made = make_base(episodes, tmp_path)
-    made.dataset_statistics = dataset_statistics(episodes.actions, None, 1)
+    made.dataset_statistics = dataset_statistics(episodes.actions, {}, 1)
     return made
 
 

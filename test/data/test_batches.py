@@ -20,16 +20,17 @@ from test.data.conftest import make_episode
 
 STATISTICS = {
     'action': {'mean': [0.0, 0.0], 'std': [1.0, 1.0]},
-    'proprio': {'mean': [0.0], 'std': [2.0]}}
+    'proprio': {'mean': [0.0], 'std': [2.0]}, 'proprio_velocity': {'mean': [0.0], 'std': [1.0]}}
 
 
 def encode(texts):
     return {'input_ids': np.array([[len(text), index] for index, text in enumerate(texts)])}
 
 
-def source_of(episodes, batch_size=4, tasks=None, action_dim=2, **options):
+def source_of(episodes, batch_size=4, tasks=None, action_dim=2, velocity=False, **options):
     table = InstructionTable([entry['instructions'] for entry in episodes.entries], encode)
-    spec = BatchSpec(batch_size, window=2, action_horizon=3, action_dim=action_dim, proprio=True)
+    spec = BatchSpec(batch_size, window=2, action_horizon=3, action_dim=action_dim, proprio=True,
+                     proprio_velocity=velocity)
     return BatchSource(episodes, STATISTICS, spec, tasks or TaskParams(), table,
                        **{'seed': 0} | options)
 
@@ -173,3 +174,43 @@ def test_impossible_requests_are_refused(episode_set):
         source_of(episode_set, action_dim=1)
     with pytest.raises(DataError, match='at least one episode'):
         source_of(episode_set, subset=np.array([], int))
+
+
+def test_velocity_is_the_change_of_proprio_per_second(episode_set):
+    seen = source_of(episode_set, 64, velocity=True)[0]['observation']
+    moved = (seen['timestep'] > 0).astype(np.float32)  # proprio grows by 1 in steps of 0.2 s
+    np.testing.assert_allclose(seen['proprio_velocity'][..., 0], 5.0 * moved, rtol=1e-6)
+    assert seen['pad_mask_dict']['proprio_velocity'].all()
+    assert 'proprio_velocity' not in source_of(episode_set)[0]['observation']
+
+
+def test_noise_moves_all_proprio_of_a_window_by_one_draw(episode_set):
+    still = source_of(episode_set, 512, velocity=True)[0]['observation']
+    noisy = source_of(episode_set, 512, velocity=True, proprio_noise=0.5)[0]['observation']
+    for key in ('proprio', 'proprio_velocity'):
+        noise = (noisy[key] - still[key])[..., 0]
+        np.testing.assert_allclose(noise[:, 0], noise[:, 1], atol=1e-5)
+        assert 0.45 < noise.std() < 0.55
+    np.testing.assert_array_equal(noisy['image_primary'], still['image_primary'])
+
+
+@pytest.mark.parametrize('rows', [False, True])
+def test_examples_without_images_have_neither_frames_nor_goals(episode_set, rows):
+    tasks = TaskParams('image_conditioned')
+    whole = source_of(episode_set, 512, tasks, frame_rows=rows)[0]
+    batch = source_of(episode_set, 512, tasks, frame_rows=rows, image_dropout=0.75)[0]
+    seen = batch['observation']['pad_mask_dict']['image_primary'].any(axis=1)
+    assert 0.2 < seen.mean() < 0.3
+    for part in ('observation', 'task'):
+        images, masks = batch[part]['image_primary'], batch[part]['pad_mask_dict']
+        assert (images[~seen] == (-1 if rows else 0)).all()
+        assert not masks['image_primary'][~seen].any()
+        np.testing.assert_array_equal(images[seen], whole[part]['image_primary'][seen])
+    np.testing.assert_array_equal(batch['observation']['proprio'], whole['observation']['proprio'])
+
+
+def test_hosts_share_noise_and_missing_images(episode_set):
+    options = {'proprio_noise': 1.0, 'image_dropout': 0.5}
+    whole = source_of(episode_set, 8, **options)[3]
+    halves = [source_of(episode_set, 8, shard=(host, 2), **options)[3] for host in range(2)]
+    assert_same(whole, jax.tree.map(lambda *parts: np.concatenate(parts), *halves))

@@ -18,7 +18,8 @@ def actions():
 
 
 def test_entries_are_those_of_a_released_checkpoint(actions):
-    entry = dataset_statistics(actions, actions[:, :2], 7, [True, True, False])
+    entry = dataset_statistics(
+        actions, {'proprio': actions[:, :2]}, 7, [True, True, False])
     assert set(entry) == {'action', 'proprio', 'num_transitions', 'num_trajectories'}
     assert set(entry['action']) == {'mean', 'std', 'max', 'min', 'p99', 'p01', 'mask'}
     assert (entry['num_transitions'], entry['num_trajectories']) == (1000, 7)

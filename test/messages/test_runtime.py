@@ -184,6 +184,41 @@ def test_nan_in_proprio_makes_the_sample_unusable(messages):
     assert rig.runtime.health(START)['proprio'].bad == 1
 
 
+def test_frames_before_the_window_bring_proprio_and_are_not_decoded(messages):
+    policy = FakePolicy(dataclasses.replace(DEFAULT_SPEC, proprio_dim=1, frames_before=1))
+    rig = Rig(messages, policy, proprio=True)
+    rig.runtime.set_instruction('pick up the cup')
+    for time_ms in range(0, 1200, STEP_MS):
+        rig.look(time_ms)
+        stamp_ns = START + time_ms * MS
+        rig.runtime.store(
+            'proprio', messages.joints(['a'], [time_ms], stamp_ns=stamp_ns), stamp_ns)
+        rig.work(time_ms)
+    found = [[(int(frame.proprio[0]), bool(frame.images)) for frame in window.frames]
+             for window in policy.windows]
+    assert found == [
+        [(0, True), (0, True), (0, True)],
+        [(0, False), (200, True), (400, True)],
+        [(400, False), (600, True), (800, True)]]
+    assert [window.timestep_pad_mask[1:].tolist() for window in policy.windows] == [
+        [False, True], [True, True], [True, True]]
+    assert rig.runtime.window == 2
+
+
+def test_bad_camera_of_a_frame_before_the_window_does_not_matter(messages):
+    policy = FakePolicy(dataclasses.replace(
+        DEFAULT_SPEC, proprio_dim=1, frames_before=1, window=1))
+    rig = Rig(messages, policy, proprio=True)
+    rig.runtime.set_instruction('pick up the cup')
+    for time_ms in range(0, 600, STEP_MS):
+        rig.look(time_ms, encoding='rgb8' if time_ms != STEP_MS else 'nonsense')
+        stamp_ns = START + time_ms * MS
+        rig.runtime.store(
+            'proprio', messages.joints(['a'], [time_ms], stamp_ns=stamp_ns), stamp_ns)
+        rig.work(time_ms)
+    assert [int(frame.proprio[0]) for frame in policy.windows[-1].frames] == [200, 400]
+
+
 def test_failing_inference_is_a_reason_and_the_next_step_asks_again(messages):
     failures = iter([RuntimeError('out of memory'), ObservationError('too dark')])
 

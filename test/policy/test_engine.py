@@ -50,7 +50,8 @@ def test_actions_from_images_proprio_and_text_equal_the_reference(golden: pathli
     for case, item in itertools.product(('lang', 'lang_first_step_padded'), range(2)):
         data = np.load(folder / f'case_{case}.npz')
         observations = engine.observations(
-            frames(data, item), variant, data['in/observations/proprio'][item])
+            frames(data, item), variant,
+            {'proprio': data['in/observations/proprio'][item]})
         actions = engine.infer(
             variant, observations, engine.task({}, language(engine, data, item)),
             data['in/observations/timestep_pad_mask'][item])

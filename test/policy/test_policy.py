@@ -214,7 +214,7 @@ def test_proprio_is_normalised_by_the_statistics(proprio_policy: OctoPolicy) -> 
 
     engine = proprio_policy._engine
     variant = proprio_policy._variant
-    observations = engine.observations([{}], variant, np.full((1, 8), 0.3))
+    observations = engine.observations([{}], variant, {'proprio': np.full((1, 8), 0.3)})
     expected = engine.infer(variant, observations, task, np.array([True]))
     np.testing.assert_allclose(infer(mean + 0.3 * std), expected, atol=1e-5)
     assert not np.allclose(infer(mean - std), expected)

@@ -9,6 +9,11 @@ from octo_ros import OctoModel
 from octo_ros.checkpoint.spec_registry import build_module
 from octo_ros.errors import ParameterError
 from octo_ros.policy.images import crop_for
+from octo_ros.policy.policy import OctoPolicy
+from octo_ros.policy.policy import PolicyParams
+from octo_ros.policy.types import Frame
+from octo_ros.policy.types import Task
+from octo_ros.policy.types import Window
 from octo_ros.train.adapt import ModelParams
 from octo_ros.train.finetune import plan_finetune
 from test.train.conftest import run_params
@@ -135,3 +140,32 @@ def test_a_frozen_language_model_is_run_before_and_its_words_condition_all_the_s
     instruction = plan.setup.source[0]['task']['language_instruction']
     assert set(instruction) == {'embeddings', 'pieces'}
     assert len(instruction['pieces']) == 8
+
+
+def test_a_policy_finds_the_velocity_that_it_was_trained_with(base, episodes):
+    plan = plan_finetune(
+        base, episodes, ModelParams(proprio=True, proprio_velocity=True, proprio_bins=0, window=2),
+        run_params())
+    policy = OctoPolicy(plan.model, PolicyParams(compilation_cache='none'))
+    policy.prepare(['image_primary'], window=2, proprio=True)
+    assert policy.spec.frames_before == 1
+    episode = episodes.episode(3)
+    stamps = 1_700_000_000_000_000_000 + np.arange(len(episode)) * round(episode.step_s * 1e9)
+    images = episode.images['image_primary']
+    frames = [Frame(int(stamp), {'image_primary': images[step]}, episode.proprio[step])
+              for step, stamp in enumerate(stamps)]
+    rows = int(episodes.starts[3]) + np.arange(len(episode))
+    trained = plan.setup.source.in_order(rows, goal=True)['observation']
+    for newest in range(2, len(episode)):
+        window = Window(frames[newest - 2:newest + 1], np.ones(3, bool))
+        seen = policy._proprio(window)
+        for key in ('proprio', 'proprio_velocity'):
+            np.testing.assert_allclose(seen[key], trained[key][newest], rtol=1e-5, atol=1e-5)
+    assert np.isfinite(policy.infer(window, policy.encode_task(Task())).actions).all()
+
+
+def test_velocity_and_examples_without_images_need_proprio(base, episodes):
+    with pytest.raises(ParameterError, match=r"'model.proprio_velocity' must go with"):
+        plan_finetune(base, episodes, ModelParams(proprio_velocity=True), run_params())
+    with pytest.raises(ParameterError, match="'image_dropout' must go with"):
+        plan_finetune(base, episodes, ModelParams(), run_params(image_dropout=0.5))
