@@ -24,11 +24,10 @@ from octo_ros.assets import shipped_recording
 from octo_ros.bags.reader import BagReader
 from octo_ros.errors import OctoError
 from octo_ros.messages.conversions import decode_image
+from octo_ros.policy import compiling
 from octo_ros.policy.octo_model import OctoModel
 from octo_ros.policy.policy import OctoPolicy
 from octo_ros.policy.policy import PolicyParams
-from octo_ros.policy.precision import FLOAT32
-from octo_ros.policy.precision import with_precision
 from octo_ros.policy.types import Frame
 from octo_ros.policy.types import Task
 from octo_ros.policy.types import Window
@@ -90,8 +89,8 @@ def model_stages(model: OctoModel, window: int) -> dict[str, Callable[[], Any]]:
     mask = np.ones((1, window), bool)
 
     def compiled(method: str, **options: Any) -> Callable[..., Any]:
-        return jax.jit(with_precision(
-            functools.partial(model.module.apply, method=method, **options), FLOAT32))
+        return compiling.compiled(
+            functools.partial(model.module.apply, method=method, **options), compiling.FLOAT32)
 
     stages: dict[str, Callable[[], Any]] = {}
     # The example's instruction takes as long as any other, and needs no vocabulary.

@@ -26,11 +26,11 @@ from octo_ros.array_typing import UInt8
 from octo_ros.errors import ObservationError
 from octo_ros.errors import ParameterError
 from octo_ros.model.tokenizers import LANGUAGE_KEY
+from octo_ros.policy.compiling import FLOAT32
+from octo_ros.policy.compiling import compiled
 from octo_ros.policy.normalization import action_size
 from octo_ros.policy.normalization import unnormalize_actions
 from octo_ros.policy.octo_model import OctoModel
-from octo_ros.policy.precision import FLOAT32
-from octo_ros.policy.precision import with_precision
 from octo_ros.policy.spec import takes_text
 from octo_ros.policy.spec import vector_inputs
 
@@ -116,8 +116,7 @@ class Engine:
             self.model.params, observations, self.task({}, None),
             np.ones((1, variant.window), bool), self._key, np.int32(0))
         try:
-            program = jax.jit(with_precision(self._sample, self._precision)).lower(
-                *inputs).compile()
+            program = compiled(self._sample, self._precision).lower(*inputs).compile()
         except (TypeError, ValueError, flax.errors.FlaxError) as error:
             sizes = ', '.join(
                 f'{key} {self._image_sizes[key]}' for key in variant.image_keys) or 'no image'
@@ -132,7 +131,7 @@ class Engine:
         """Compiles the language model for token ids like the example's."""
         if self._language_program is None:
             encode = functools.partial(self.model.module.apply, method='encode_language')
-            self._language_program = jax.jit(with_precision(encode, self._precision)).lower(
+            self._language_program = compiled(encode, self._precision).lower(
                 {'params': self.model.params}, {LANGUAGE_KEY: _int32(example)}).compile()
             self.compilations += 1
 

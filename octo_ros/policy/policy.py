@@ -15,9 +15,9 @@ from octo_ros.errors import ObservationError
 from octo_ros.errors import ParameterError
 from octo_ros.errors import closest
 from octo_ros.params import param
+from octo_ros.policy import compiling
 from octo_ros.policy import device
 from octo_ros.policy import images
-from octo_ros.policy import precision
 from octo_ros.policy.engine import Engine
 from octo_ros.policy.engine import Variant
 from octo_ros.policy.normalization import normalize
@@ -54,9 +54,9 @@ class PolicyParams:
     head: str = param('action', 'Action head of the checkpoint.')
     seed: int = param(0, 'Start of the stream of random numbers; one is used per inference.', ge=0)
     matmul_precision: str = param(
-        precision.FLOAT32, "Of products of matrices: float32, for the reference's numbers, or "
+        compiling.FLOAT32, "Of products of matrices: float32, for the reference's numbers, or "
         'default, which is 0.8 ms faster on an H100 in Octo-Small, and rounds.',
-        one_of=precision.PRECISIONS)
+        one_of=compiling.PRECISIONS)
     vocabulary: str = param(
         '', 'Sentencepiece file of the language model; empty: the one beside the checkpoint, in '
         "the hub's cache or on the hub.")

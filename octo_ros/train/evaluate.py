@@ -14,10 +14,10 @@ from octo_ros.array_typing import Bool
 from octo_ros.array_typing import Float
 from octo_ros.data.batches import BatchSource
 from octo_ros.model.octo import OctoModule
+from octo_ros.policy.compiling import FLOAT32
+from octo_ros.policy.compiling import with_precision
 from octo_ros.policy.images import Crop
 from octo_ros.policy.images import preprocess
-from octo_ros.policy.precision import FLOAT32
-from octo_ros.policy.precision import with_precision
 from octo_ros.train.devices import Devices
 from octo_ros.train.devices import compile_everywhere
 

@@ -29,9 +29,9 @@ from octo_ros.data.statistics import dataset_statistics
 from octo_ros.data.store import EpisodeSet
 from octo_ros.errors import DataError
 from octo_ros.errors import ParameterError
+from octo_ros.policy.compiling import with_precision
 from octo_ros.policy.images import crop_for
 from octo_ros.policy.octo_model import OctoModel
-from octo_ros.policy.precision import with_precision
 from octo_ros.policy.proprio import PROPRIO
 from octo_ros.train.adapt import ModelParams
 from octo_ros.train.adapt import adapt_config

@@ -23,7 +23,7 @@ from octo_ros.checkpoint.spec_registry import build_module
 from octo_ros.model.heads.base import read_group
 from octo_ros.model.heads.diffusion import DiffusionActionHead
 from octo_ros.model.octo import OctoModule
-from octo_ros.policy.precision import with_precision
+from octo_ros.policy.compiling import with_precision
 
 UNREAD = ('in/tasks/timestep', 'in/tasks/pad_mask_dict/timestep')  # no tokenizer reads these
 NARROW_DIM = 6

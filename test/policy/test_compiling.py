@@ -1,4 +1,4 @@
-"""Products of matrices are computed in float32, also where JAX by itself would round."""
+"""What an inference runs: float32 where JAX by itself would round, and no slow search on a GPU."""
 
 import jax
 import numpy as np
@@ -8,10 +8,12 @@ from octo_ros.assets import shipped_checkpoint
 from octo_ros.errors import ParameterError
 from octo_ros.model.octo import OctoModule
 from octo_ros.params import from_flat
+from octo_ros.policy.compiling import compiled
+from octo_ros.policy.compiling import compiler_options
+from octo_ros.policy.compiling import with_precision
 from octo_ros.policy.octo_model import OctoModel
 from octo_ros.policy.policy import OctoPolicy
 from octo_ros.policy.policy import PolicyParams
-from octo_ros.policy.precision import with_precision
 
 METHODS = ('encode_language', 'sample_actions', 'loss')
 
@@ -70,3 +72,11 @@ def test_compiled_products_ask_the_device_for_the_precision():
 def test_an_unknown_precision_is_refused():
     with pytest.raises(ParameterError, match="'matmul_precision' must be one of"):
         from_flat(PolicyParams, {'matmul_precision': 'float16'}, source='test')
+
+
+def test_xla_knows_the_options_and_users_may_set_them(monkeypatch):
+    double = compiled(lambda x: x + x)
+    assert double.lower(1.5).compile()(1.5) == 3.0  # fails for an option that XLA does not know
+    assert compiler_options() == {'xla_gpu_enable_triton_gemm': False}
+    monkeypatch.setenv('XLA_FLAGS', '--xla_gpu_enable_triton_gemm=true')
+    assert compiler_options() == {}
