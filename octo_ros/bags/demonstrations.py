@@ -134,7 +134,7 @@ class _Sampler:
     def _read(self) -> dict[str, RecordedStream]:
         wanted = [*self._topics.topics, SUCCESS_TOPIC, FACTS_TOPIC]
         streams = {topic: RecordedStream(topic) for topic in wanted}
-        with BagReader(self._path) as bag:
+        with BagReader(self._path, log=False) as bag:
             for topic, log_ns, message in bag.messages(wanted):
                 streams[topic].add(message, log_ns)
             for text in bag.damage:

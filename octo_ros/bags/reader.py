@@ -46,7 +46,7 @@ class BagMessage(NamedTuple):
 class BagReader:
     """An open recording; a context manager.
 
-    Damage does not raise while there is something left to read: it is logged, kept in `damage`
+    Damage does not raise while there is something left to read: it is kept in `damage`, logged,
     and what was read stays.
 
     Attributes:
@@ -57,17 +57,19 @@ class BagReader:
         types: the message classes, also for writing.
     """
 
-    def __init__(self, path: str | Path, *, clock_offset_s: float = 0.0) -> None:
+    def __init__(self, path: str | Path, *, clock_offset_s: float = 0.0, log: bool = True) -> None:
         """Opens a bag folder, or one .mcap or .db3 file.
 
         Args:
             path: the recording.
             clock_offset_s: how far the times of recording are ahead of the clock that is meant,
                 such as that of the header stamps; it is taken off them [s].
+            log: False to leave it to the caller to tell of damage.
 
         Raises:
             BagError: it is missing, or no message of it can be read.
         """
+        self._log = log
         self._clock_offset_ns = round(clock_offset_s * 1e9)
         # Unlike Path.expanduser, this leaves the home of a user that there is not as it is.
         self.path = Path(os.path.expanduser(path))
@@ -198,7 +200,8 @@ class BagReader:
 
     def _note(self, text: str) -> None:
         self.damage.append(text)
-        _LOG.warning('%s', text)
+        if self._log:
+            _LOG.warning('%s', text)
 
 
 def _siblings(path: Path) -> list[str]:

@@ -243,7 +243,7 @@ def _cameras_of(paths: Sequence[Path]) -> dict[str, str]:
     errors = []
     for path in paths[::-(-len(paths) // _LOOKED_AT)]:
         try:
-            with BagReader(path) as bag:
+            with BagReader(path, log=False) as bag:
                 topics |= dict.fromkeys(bag.topics_of(IMAGE_TYPES))
         except BagError as error:
             errors.append(error)
@@ -256,7 +256,7 @@ def _topics(path: Path, args: argparse.Namespace, cameras: Mapping[str, str]) ->
     from octo_ros.bags.episodes import map_topics
     from octo_ros.bags.reader import BagReader
 
-    with BagReader(path) as bag:
+    with BagReader(path, log=False) as bag:
         others = {'proprio': args.state} if args.state else {}
         return map_topics(bag, tuple(cameras), cameras=cameras, others=others,
                           instruction=args.instruction_topic, action=args.action_topic)

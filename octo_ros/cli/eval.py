@@ -222,7 +222,7 @@ def _ros_session(args: argparse.Namespace, index: int, watch: Callable[[Any], An
     return ClosedLoop(
         LoopOptions(
             checkpoint=_checkpoint(args), folder=args.out / 'log', robot=args.robot,
-            real_time=args.real_time, max_steps=args.max_steps, seed=args.policy_seed + index,
+            real_time=args.real_time, max_steps=args.max_steps, seed=args.policy_seed,
             parameters={'loop.execute_steps': args.execute_steps,
                         'policy.checkpoint_step': args.checkpoint_step}),
         name=f'_{index}', watch=watch, stopping=stopping)

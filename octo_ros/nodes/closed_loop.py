@@ -70,7 +70,7 @@ class LoopOptions:
         folder: where the logs of both processes go.
         real_time: 5 steps a second instead of lockstep.
         max_steps: a trial without success ends here.
-        seed: of the policy's random numbers.
+        seed: of the policy's random numbers; each trial starts from this and its own.
         parameters: further parameters of the controller by name.
         scene: further parameters of the simulator by name.
     """
@@ -169,7 +169,8 @@ class ClosedLoop:
         """
         self.pause(True)
         self.call(Trigger, f'{CONTROLLER}/clear_task')
-        self.set_sim(seed=trial.seed, task=trial.task.name)
+        self._set(SIM, seed=trial.seed, task=trial.task.name)
+        self._set(CONTROLLER, **{'policy.seed': trial.policy_seed(self._options.seed)})
         self.call(Trigger, f'{SIM}/reset')
         self.call(Trigger, f'{CONTROLLER}/reset')
         self._results.clear()
@@ -199,14 +200,14 @@ class ClosedLoop:
         """Halts the simulator, or lets it go on."""
         self.call(SetBool, f'{SIM}/pause', data=pause)
 
-    def set_sim(self, **values: Any) -> None:
-        """Sets parameters of the simulator. Raises OctoError when it refuses."""
+    def _set(self, node: str, **values: Any) -> None:
+        """Sets parameters of a node. Raises OctoError when it refuses."""
         request = [Parameter(name, value=value).to_parameter_msg()
                    for name, value in values.items()]
-        answer = self._ask(SetParameters, f'{SIM}/set_parameters', parameters=request)
+        answer = self._ask(SetParameters, f'{node}/set_parameters', parameters=request)
         for result in answer.results:
             if not result.successful:
-                raise OctoError(f'the simulator refuses: {result.reason}')
+                raise OctoError(f'{node} refuses: {result.reason}')
 
     def call(self, service: type, name: str, **fields: Any) -> str:
         """Calls a std_srvs service; returns its message. Raises OctoError when it refuses."""

@@ -227,10 +227,12 @@ class ControllerNode(ParameterNode, LifecycleNode):
         return 'armed'
 
     def _reset(self) -> str:
-        self._built()
+        built = self._built()
         if self._control is not None:
             self._control.restart()
-        return 'history, chunks and targets are forgotten'
+        seed = self.get_parameter('policy.seed').value
+        built.policy.reset(seed)
+        return f'history, chunks and targets are forgotten; random numbers start from seed {seed}'
 
     def _clear_task(self) -> str:
         self._built()

@@ -66,7 +66,8 @@ SERVICES = (
     Row('~/clear_task', 'std_srvs/srv/Trigger',
         'Takes instruction and goals away; neither the parameter `instruction` nor a latched '
         'publisher brings them back when the node is configured anew.'),
-    Row('~/reset', 'std_srvs/srv/Trigger', 'Forgets history, chunks and targets.'),
+    Row('~/reset', 'std_srvs/srv/Trigger',
+        'Forgets history, chunks and targets; random numbers start from `policy.seed` again.'),
 )
 SIM_INPUTS = (
     Row('CONTROLLER/command/twist', 'geometry_msgs/msg/TwistStamped',

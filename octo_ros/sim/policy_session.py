@@ -34,7 +34,6 @@ from octo_ros.sim.trials import Outcome
 from octo_ros.sim.trials import Trial
 
 _STEP_NS = round(STEP_S * 1e9)
-_SEED_STRIDE = 100_000_007
 
 
 class PolicySession:
@@ -82,7 +81,7 @@ class PolicySession:
         sim.reset(trial.seed)
         runtime.clear_task()
         runtime.reset()
-        self._policy.reset(_SEED_STRIDE * self._seed + trial.seed)
+        self._policy.reset(trial.policy_seed(self._seed))
         first_told = trial.first_told
         self._set_task(trial, first_told)
         test, start = SuccessTest(trial.task), sim.state()

@@ -35,6 +35,7 @@ GOAL_CONDITIONS = ('goal', 'black')
 BLANK = '.'  # an instruction must not be empty
 # Policy steps; a block is reached in 5, and lifted in 9.
 CHANGED_AFTER = {'changed': 3, 'held': 11}
+_SEED_STRIDE = 100_000_007
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +57,10 @@ class Trial:
         if self.condition == 'colourless':
             text = text.replace(f'{self.task.colour} ', '')
         return text
+
+    def policy_seed(self, seed: int) -> int:
+        """Returns the seed of the policy's random numbers in this trial, of a session's seed."""
+        return _SEED_STRIDE * seed + self.seed
 
     @property
     def first_told(self) -> str:

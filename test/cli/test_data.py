@@ -166,3 +166,12 @@ def test_wrong_options_are_one_line(bags, tmp_path, capsys, options, message):
 def test_a_folder_without_recordings_is_refused(tmp_path, capsys):
     assert main(['data', 'check', str(tmp_path)]) == 2
     assert 'rosbag2 recording' in capsys.readouterr().err
+
+
+def test_damage_of_a_recording_is_told_once(bags, capfd):
+    file = next((bags / '0').glob('*.mcap'))
+    file.write_bytes(file.read_bytes()[:-2000])
+    main(['data', 'check', str(bags)])
+    captured = capfd.readouterr()
+    assert 'damage' in captured.out
+    assert captured.err == ''

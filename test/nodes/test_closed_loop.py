@@ -24,7 +24,6 @@ if gl.backend() == 'disable':
 
 STEPS = 8
 TRIAL = Trial('language', task_named('lift_red'), 1_000_003)
-SEED = TRIAL.seed
 
 
 @pytest.fixture(scope='module')
@@ -32,7 +31,7 @@ def without_ros():
     """The views of a trial in one process, as JPEG."""
     from octo_ros.sim.policy_session import PolicySession
     frames = []
-    policy = OctoPolicy.load(PolicyParams(checkpoint=str(shipped_checkpoint()), seed=SEED))
+    policy = OctoPolicy.load(PolicyParams(checkpoint=str(shipped_checkpoint())))
     session = PolicySession(
         policy, load_profile('viperx_sim'), max_steps=STEPS,
         watch=lambda views: frames.append(ImageFormat().encode(views['primary']).tobytes()))
@@ -45,7 +44,7 @@ def test_lockstep_sees_and_does_what_one_process_does_to_the_bit(without_ros, tm
     outcome, wanted = without_ros
     frames = []
     with ClosedLoop(
-            LoopOptions(str(shipped_checkpoint()), tmp_path, max_steps=STEPS, seed=SEED),
+            LoopOptions(str(shipped_checkpoint()), tmp_path, max_steps=STEPS),
             watch=frames.append) as loop:
         over_ros = loop.run(TRIAL)
         seen = list(dict.fromkeys(frames))
@@ -58,6 +57,7 @@ def test_lockstep_sees_and_does_what_one_process_does_to_the_bit(without_ros, tm
         changed = Trial('changed', TRIAL.task, TRIAL.seed)
         assert loop.run(changed).steps == STEPS
         said = (tmp_path / 'controller.log').read_text()
+        assert f'random numbers start from seed {TRIAL.seed}.' in said
         first, then = said.index(changed.first_told), said.rindex(changed.instruction)
         assert first < then
 

@@ -6,6 +6,8 @@ import numpy as np
 from geometry_msgs.msg import TwistStamped
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
@@ -168,3 +170,29 @@ def test_only_goals_that_were_not_cleared_come_back_when_it_is_configured_anew(
     publish(2)
     wait_for(2)
     assert capfd.readouterr().err.count('New goal image for image_primary') == 3
+
+
+def test_a_reset_begins_the_random_numbers_anew_from_the_seed_in_force(
+        ros, make_controller, make_camera) -> None:
+    make_controller(instruction='go', **FAST).start()
+    chunks = ros.collect(JointTrajectory, CHUNK)
+    make_camera('image_primary')
+
+    def reset(seed: int) -> int:
+        [result] = ros.call(SetParameters, '/octo_controller/set_parameters', parameters=[
+            Parameter('policy.seed', value=seed).to_parameter_msg()]).results
+        assert result.successful
+        assert f'seed {seed}' in ros.call(Trigger, '/octo_controller/reset').message
+        return len(chunks)
+
+    def positions(first: int) -> set[tuple[float, ...]]:
+        return {tuple(chunk.points[0].positions) for chunk in chunks[first:]}
+
+    first = reset(7)
+    ros.wait_until(lambda: len(chunks) > first + 3, 'chunks from seed 7')
+    seen = positions(first)
+    other = reset(8) + 1  # one may have been on its way
+    ros.wait_until(lambda: len(chunks) > other + 3, 'chunks from seed 8')
+    assert not positions(other) & seen
+    again = reset(7)
+    ros.wait_until(lambda: positions(again) & seen, 'a chunk of seed 7 again')
