@@ -93,16 +93,36 @@ def test_entry_points_exist():
 
 
 @pytest.fixture(scope='module')
-def wheel(tmp_path_factory) -> Path:
+def source(tmp_path_factory) -> Path:
+    """A copy of the tree, without what was built in it."""
+    return shutil.copytree(
+        ROOT, tmp_path_factory.mktemp('copy') / 'source', ignore=shutil.ignore_patterns(
+            '.*', 'build', '*.egg-info', '__pycache__', 'install', 'log'))
+
+
+@pytest.fixture(scope='module')
+def wheel(source, tmp_path_factory) -> Path:
     """A wheel built from the tree as pip builds it, with what this environment has."""
     folder = tmp_path_factory.mktemp('wheel')
-    source = shutil.copytree(ROOT, folder / 'source', ignore=shutil.ignore_patterns(
-        '.*', 'build', '*.egg-info', '__pycache__', 'install', 'log'))
     result = subprocess.run(
         [sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps', '--no-build-isolation',
          '--wheel-dir', folder, source], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return next(folder.glob('*.whl'))
+
+
+def test_scripts_that_colcon_installs_run_with_the_python_of_an_active_environment(
+        source, tmp_path):
+    # The options that colcon gives; its own Python is the system's, which may lack jax.
+    subprocess.run(
+        [sys.executable, '-W', 'ignore', 'setup.py', 'egg_info', '--egg-base', tmp_path, 'build',
+         '--build-base', tmp_path / 'build', 'install', '--prefix', tmp_path / 'install',
+         '--record', tmp_path / 'record', '--single-version-externally-managed'],
+        cwd=source, check=True, capture_output=True)
+    scripts = sorted((tmp_path / 'install/lib/octo_ros').iterdir())
+    assert [path.name for path in scripts] == [
+        'image_player', 'octo-ros', 'octo_controller', 'octo_sim']
+    assert {path.read_text().splitlines()[0] for path in scripts} == {'#!/usr/bin/env python3'}
 
 
 def test_wheel_holds_what_the_package_reads_at_run_time(wheel):
