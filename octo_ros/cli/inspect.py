@@ -149,13 +149,15 @@ def _parameters(params: Mapping[str, Any]) -> dict[str, Any]:
 
 def _observations(model: 'OctoModel', layout: 'SequenceLayout') -> dict[str, Any]:
     from octo_ros.model.tokenizers import match_keys
+    from octo_ros.policy.proprio import PROPRIO
+    from octo_ros.policy.proprio import VELOCITY
     observations = model.example_batch['observation']
     sizes = {group.name: group.size for group in layout.groups}
     found: dict[str, Any] = {}
     for key, value in observations.items():
         if key.startswith('image_'):
             found[key] = {'size': [int(side) for side in value.shape[2:4]], 'tokenizers': {}}
-        elif key == 'proprio':
+        elif key in (PROPRIO, VELOCITY):
             found[key] = {'dim': int(value.shape[-1])}
     for name, tokenizer in model.module.octo_transformer.observation_tokenizers.items():
         for key in match_keys(getattr(tokenizer, 'obs_stack_keys', ()), observations):
@@ -175,5 +177,8 @@ def _language(model: 'OctoModel') -> str:
 def _statistics(statistics: Mapping[str, Any]) -> dict[str, dict[str, int]]:
     from octo_ros.policy.normalization import dataset_entries
     from octo_ros.policy.normalization import entry_size
-    return {key: {kind: entry_size(entry[kind]) for kind in ('action', 'proprio') if kind in entry}
+    from octo_ros.policy.proprio import PROPRIO
+    from octo_ros.policy.proprio import VELOCITY
+    kinds = ('action', PROPRIO, VELOCITY)
+    return {key: {kind: entry_size(entry[kind]) for kind in kinds if kind in entry}
             for key, entry in dataset_entries(statistics).items()}

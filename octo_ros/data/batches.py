@@ -24,7 +24,7 @@ from octo_ros.data.windows import task_completed
 from octo_ros.errors import DataError
 from octo_ros.policy.normalization import normalize
 from octo_ros.policy.proprio import PROPRIO
-from octo_ros.policy.proprio import PROPRIO_VELOCITY
+from octo_ros.policy.proprio import VELOCITY
 
 _SHUFFLE_STREAM = 0
 _TASK_STREAM = 1
@@ -41,7 +41,7 @@ class BatchSpec:
         action_horizon: actions in a chunk.
         action_dim: dimensions of the action head; those that the data lack are zero and masked.
         proprio: True to give the proprio vector.
-        proprio_velocity: True to give its velocity, too.
+        velocity: True to give its velocity, too.
         normalization_type: 'normal' or 'bounds'.
         language: True to give the instruction.
     """
@@ -51,7 +51,7 @@ class BatchSpec:
     action_horizon: int = 4
     action_dim: int = 7
     proprio: bool = False
-    proprio_velocity: bool = False
+    velocity: bool = False
     normalization_type: str = 'normal'
     language: bool = True
 
@@ -111,7 +111,7 @@ class BatchSource:
         self._actions, self._action_mask = _padded_actions(episodes, statistics, spec)
         self._action_statistics = statistics['action']
         self._noise, self._image_dropout = proprio_noise, image_dropout
-        wanted = {PROPRIO: spec.proprio, PROPRIO_VELOCITY: spec.proprio_velocity}
+        wanted = {PROPRIO: spec.proprio, VELOCITY: spec.velocity}
         self._vectors = {
             key: normalize(values, statistics[key], spec.normalization_type)
             for key, values in episodes.vectors().items() if wanted[key]}
@@ -278,5 +278,5 @@ def _check(episodes: EpisodeSet, spec: BatchSpec, shard: tuple[int, int]) -> Non
     if spec.batch_size % shard[1]:
         raise DataError(
             f'the batch size must be a multiple of the {shard[1]} hosts, got {spec.batch_size}')
-    if (spec.proprio or spec.proprio_velocity) and episodes.proprio is None:
+    if (spec.proprio or spec.velocity) and episodes.proprio is None:
         raise DataError(f'{episodes.path}: must have proprio, which the model takes, got none')

@@ -50,7 +50,7 @@ def dataset_statistics(
 
     Args:
         actions: actions of all steps.
-        vectors: `proprio`, `proprio_velocity` or neither, of all steps.
+        vectors: `proprio`, `velocity` or neither, of all steps.
         episodes: number of episodes.
         action_mask: which action dimensions are normalised (not grippers, mostly).
     """

@@ -24,7 +24,7 @@ from octo_ros.data.replacing import replace
 from octo_ros.errors import DataError
 from octo_ros.policy.images import preprocess
 from octo_ros.policy.proprio import PROPRIO
-from octo_ros.policy.proprio import PROPRIO_VELOCITY
+from octo_ros.policy.proprio import VELOCITY
 from octo_ros.policy.proprio import velocity
 
 INDEX = 'episodes.json'
@@ -188,14 +188,14 @@ class EpisodeSet:
         return int(self.lengths.sum())
 
     def vectors(self) -> dict[str, Float[np.ndarray, 'n p']]:
-        """Returns `proprio` and `proprio_velocity` of all steps; nothing where there is none."""
+        """Returns `proprio` and `velocity` of all steps; nothing where there is none."""
         if self.proprio is None:
             return {}
         speeds = [
             velocity(self.proprio[start:start + length],
                      np.round(np.arange(length) * entry['step_s'] * 1e9).astype(np.int64))
             for entry, start, length in zip(self.entries, self.starts, self.lengths, strict=True)]
-        return {PROPRIO: self.proprio, PROPRIO_VELOCITY: np.concatenate(speeds)}
+        return {PROPRIO: self.proprio, VELOCITY: np.concatenate(speeds)}
 
     def episode(self, index: int) -> Episode:
         """Returns one episode; its arrays are views of the files."""

@@ -12,6 +12,8 @@ from octo_ros.policy.model_inputs import UNUSED
 from octo_ros.policy.model_inputs import required_tasks
 from octo_ros.policy.normalization import dataset_entries
 from octo_ros.policy.normalization import entry_size
+from octo_ros.policy.proprio import PROPRIO
+from octo_ros.policy.proprio import VELOCITY
 from octo_ros.policy.text import TextProcessor
 
 
@@ -72,5 +74,5 @@ def _statistics(statistics: Mapping[str, Any]) -> list[str]:
 
 
 def _dimensions(entry: Mapping[str, Any]) -> str:
-    return ', '.join(
-        f'{name} {entry_size(entry[name])}' for name in ('action', 'proprio') if name in entry)
+    return ', '.join(f'{name} {entry_size(entry[name])}'
+                     for name in ('action', PROPRIO, VELOCITY) if name in entry)

@@ -24,7 +24,7 @@ from octo_ros.policy.normalization import normalize
 from octo_ros.policy.normalization import select_statistics
 from octo_ros.policy.octo_model import OctoModel
 from octo_ros.policy.proprio import PROPRIO
-from octo_ros.policy.proprio import PROPRIO_VELOCITY
+from octo_ros.policy.proprio import VELOCITY
 from octo_ros.policy.proprio import velocity
 from octo_ros.policy.spec import describe
 from octo_ros.policy.spec import goal_sizes
@@ -281,7 +281,7 @@ class OctoPolicy:
         if not np.isfinite(stack).all():
             raise ObservationError('A proprio vector must be finite, got NaN or infinity')
         stamps = np.array([frame.stamp_ns for frame in window.frames])
-        made = {PROPRIO: stack, PROPRIO_VELOCITY: velocity(stack, stamps)}
+        made = {PROPRIO: stack, VELOCITY: velocity(stack, stamps)}
         return {key: normalize(made[key][self.spec.frames_before:], self._statistics[key],
                                self.params.normalization_type) for key in self._vectors}
 

@@ -1,8 +1,11 @@
 """Proprio and its velocity, in training and at run time alike.
 
 A policy of one frame cannot see how fast the robot moves, and one of two frames needs many
-examples to learn it from their difference. So a model may have the observation `proprio_velocity`
-beside `proprio`; nobody has to publish it.
+examples to learn it from their difference. So a model may have the observation `velocity` beside
+`proprio`; nobody has to publish it.
+
+Its name does not begin with `proprio`: keys of Octo's tokenizers are patterns, and a tokenizer of
+`proprio` reads every key that begins so.
 """
 
 import numpy as np
@@ -11,7 +14,7 @@ from octo_ros.array_typing import Float
 from octo_ros.array_typing import Int
 
 PROPRIO = 'proprio'
-PROPRIO_VELOCITY = 'proprio_velocity'
+VELOCITY = 'velocity'
 _NS = 1e9
 
 

@@ -19,7 +19,7 @@ from octo_ros.policy.model_inputs import observation_stacks
 from octo_ros.policy.normalization import action_size
 from octo_ros.policy.octo_model import OctoModel
 from octo_ros.policy.proprio import PROPRIO
-from octo_ros.policy.proprio import PROPRIO_VELOCITY
+from octo_ros.policy.proprio import VELOCITY
 from octo_ros.policy.types import PolicySpec
 
 _SIZE = re.compile(r'(\w+)=(\d+)x(\d+)')
@@ -55,7 +55,7 @@ def describe(
         goal_keys=tuple(key for key in model.goal_keys if _is_image(_example_goal(model, key))),
         uses_language=takes_text(model),
         proprio_dim=_proprio_dim(model),
-        frames_before=1 if PROPRIO_VELOCITY in vector_inputs(model) else 0,
+        frames_before=1 if VELOCITY in vector_inputs(model) else 0,
         window=int(np.shape(model.example_batch['observation']['timestep_pad_mask'])[1]),
         max_window=int(model.module.octo_transformer.max_horizon),
         action_horizon=int(heads[head].action_horizon),
@@ -72,12 +72,12 @@ def image_inputs(model: OctoModel) -> dict[str, tuple[int, int]]:
 
 
 def vector_inputs(model: OctoModel) -> tuple[str, ...]:
-    """Returns which of `proprio` and `proprio_velocity` a tokenizer uses."""
+    """Returns which of `proprio` and `velocity` a tokenizer uses."""
     example = model.example_batch['observation']
     read = {key for tokenizer in model.module.octo_transformer.observation_tokenizers.values()
             if isinstance(tokenizer, LowdimObsTokenizer)
             for key in tokenizer.observation_keys(example)}
-    return tuple(key for key in (PROPRIO, PROPRIO_VELOCITY) if key in read)
+    return tuple(key for key in (PROPRIO, VELOCITY) if key in read)
 
 
 def checkpoint_image_keys(path_or_hf: str | Path, step: int | None = None) -> tuple[str, ...]:

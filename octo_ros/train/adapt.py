@@ -13,7 +13,7 @@ from octo_ros.errors import closest
 from octo_ros.model.tokenizers import LANGUAGE_KEY
 from octo_ros.params import param
 from octo_ros.policy.proprio import PROPRIO
-from octo_ros.policy.proprio import PROPRIO_VELOCITY
+from octo_ros.policy.proprio import VELOCITY
 from octo_ros.train.params import TrainParams
 
 _TOKENIZERS = 'octo.model.components.tokenizers'
@@ -47,7 +47,7 @@ class ModelParams:
         0.0, 'Dropout in the transformer while training, against learning few episodes by heart; '
         '0: as in the checkpoint.', ge=0.0, lt=1.0)
     proprio: bool = param(False, 'Give the proprio vector to the policy, too.')
-    proprio_velocity: bool = param(
+    velocity: bool = param(
         False, 'Give how fast the proprio changes, too, which is found by itself.')
     proprio_bins: int = param(
         256, 'Bins of a proprio number, as in the reference; 0: the number itself, which needs '
@@ -71,8 +71,8 @@ def adapt_config(config: Mapping[str, Any], params: ModelParams, *, image_keys: 
         image_keys: observation keys of the data (`image_primary`).
         action_dim: dimensions of the data's actions.
     """
-    if params.proprio_velocity and not params.proprio:
-        raise ParameterError("'model.proprio_velocity' must go with model.proprio=true")
+    if params.velocity and not params.proprio:
+        raise ParameterError("'model.velocity' must go with model.proprio=true")
     result = copy.deepcopy(dict(config))
     model = result['model']
     model['observation_tokenizers'] = _observation_tokenizers(
@@ -192,9 +192,9 @@ def _observation_tokenizers(tokenizers: Mapping[str, Any], image_keys: Sequence[
     lowdim = [spec for spec in kept.values() if spec['name'] == 'LowdimObsTokenizer']
     if proprio and not lowdim:
         kept[PROPRIO] = _vector_tokenizer(PROPRIO, params)
-    if params.proprio_velocity and not any(
-            PROPRIO_VELOCITY in spec['kwargs']['obs_keys'] for spec in lowdim):
-        kept[PROPRIO_VELOCITY] = _vector_tokenizer(PROPRIO_VELOCITY, params)
+    if params.velocity and not any(
+            VELOCITY in spec['kwargs']['obs_keys'] for spec in lowdim):
+        kept[VELOCITY] = _vector_tokenizer(VELOCITY, params)
     return kept
 
 

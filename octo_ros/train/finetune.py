@@ -106,7 +106,7 @@ def plan_finetune(base: OctoModel, episodes: EpisodeSet, model_params: ModelPara
         config, params, frozen, image_sizes=episodes.image_sizes, augmentation=augmentation,
         action_dim=episodes.actions.shape[1])
     statistics = _statistics(
-        episodes, subsets[0], action_mask, velocity=model_params.proprio_velocity)
+        episodes, subsets[0], action_mask, velocity=model_params.velocity)
     sources = _Sources(base, config, episodes, statistics, model_params, params)
     processor = base.text_processor if sources.language else None
     source = sources.make(subsets[0])
@@ -189,7 +189,7 @@ class _Sources:
         self._spec = BatchSpec(
             batch_size=params.batch_size, window=config['window_size'],
             action_horizon=horizon_of(config), action_dim=episodes.actions.shape[1],
-            proprio=model_params.proprio, proprio_velocity=model_params.proprio_velocity,
+            proprio=model_params.proprio, velocity=model_params.velocity,
             normalization_type=params.normalization_type, language=self.language)
         texts = [entry['instructions'] for entry in episodes.entries]
         needs_language = params.task.modality == 'language_conditioned'

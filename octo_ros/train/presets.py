@@ -184,9 +184,10 @@ class BridgeSmall(Preset):
     """Trains a small policy on a handful of real episodes, without a GPU.
 
     It is for a first look at one's own data: a policy to rely on wants a released checkpoint. A
-    wide network that moves little from where it begins, and stops early, makes most of few
-    episodes. It is told by goal images alone: of 16 instructions each tells which episode it is,
-    and not what to do in a new one.
+    few episodes are soon learnt by heart, by how they look and where exactly the arm is. So the
+    policy sees how fast the arm moves, numbers come with noise in training, and 98 of 100 examples
+    without images: mostly it goes on as arms in these episodes do. It is told by goal images
+    alone: of 16 instructions each tells which episode it is, and not what to do in a new one.
 
     Command: octo-ros finetune RECORDINGS --robot widowx
         --camera primary=/camera_0/image_raw/compressed --state /state --actions reached
@@ -199,12 +200,14 @@ class BridgeSmall(Preset):
         default_factory=lambda: {'primary': (64, 64)})
     hold_out: int = 4
     train: TrainParams = dataclasses.field(default_factory=lambda: TrainParams(
-        steps=60, batch_size=36, augment=False, eval_every=20, log_every=20, eval_samples=1,
+        steps=200, batch_size=36, augment=False, eval_every=50, log_every=50, eval_samples=1,
+        proprio_noise=0.6, image_dropout=0.98,
         task=TaskParams(modality='image_conditioned'),
         optimizer=OptimizerParams(
-            learning_rate=1e-4, warmup_steps=10, weight_decay=1.0, ema_decay=0.95)))
+            learning_rate=2e-4, warmup_steps=10, weight_decay=1.0, ema_decay=0.95)))
     model: ModelParams = dataclasses.field(default_factory=lambda: ModelParams(
-        window=1, head='mse', proprio=True, proprio_bins=0, proprio_start=0.3))
+        window=1, head='mse', proprio=True, velocity=True, proprio_bins=0,
+        proprio_start=0.3))
     scratch: ScratchParams = dataclasses.field(default_factory=lambda: ScratchParams(
         window=1, layers=2, token_size=256, heads=8, mlp_dim=1024, stem_features=(32, 32, 32, 32),
         patch=64, language_layers=1, language_dim=32, text_tokens=16))

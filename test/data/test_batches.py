@@ -20,7 +20,7 @@ from test.data.conftest import make_episode
 
 STATISTICS = {
     'action': {'mean': [0.0, 0.0], 'std': [1.0, 1.0]},
-    'proprio': {'mean': [0.0], 'std': [2.0]}, 'proprio_velocity': {'mean': [0.0], 'std': [1.0]}}
+    'proprio': {'mean': [0.0], 'std': [2.0]}, 'velocity': {'mean': [0.0], 'std': [1.0]}}
 
 
 def encode(texts):
@@ -30,7 +30,7 @@ def encode(texts):
 def source_of(episodes, batch_size=4, tasks=None, action_dim=2, velocity=False, **options):
     table = InstructionTable([entry['instructions'] for entry in episodes.entries], encode)
     spec = BatchSpec(batch_size, window=2, action_horizon=3, action_dim=action_dim, proprio=True,
-                     proprio_velocity=velocity)
+                     velocity=velocity)
     return BatchSource(episodes, STATISTICS, spec, tasks or TaskParams(), table,
                        **{'seed': 0} | options)
 
@@ -179,15 +179,15 @@ def test_impossible_requests_are_refused(episode_set):
 def test_velocity_is_the_change_of_proprio_per_second(episode_set):
     seen = source_of(episode_set, 64, velocity=True)[0]['observation']
     moved = (seen['timestep'] > 0).astype(np.float32)  # proprio grows by 1 in steps of 0.2 s
-    np.testing.assert_allclose(seen['proprio_velocity'][..., 0], 5.0 * moved, rtol=1e-6)
-    assert seen['pad_mask_dict']['proprio_velocity'].all()
-    assert 'proprio_velocity' not in source_of(episode_set)[0]['observation']
+    np.testing.assert_allclose(seen['velocity'][..., 0], 5.0 * moved, rtol=1e-6)
+    assert seen['pad_mask_dict']['velocity'].all()
+    assert 'velocity' not in source_of(episode_set)[0]['observation']
 
 
 def test_noise_moves_all_proprio_of_a_window_by_one_draw(episode_set):
     still = source_of(episode_set, 512, velocity=True)[0]['observation']
     noisy = source_of(episode_set, 512, velocity=True, proprio_noise=0.5)[0]['observation']
-    for key in ('proprio', 'proprio_velocity'):
+    for key in ('proprio', 'velocity'):
         noise = (noisy[key] - still[key])[..., 0]
         np.testing.assert_allclose(noise[:, 0], noise[:, 1], atol=1e-5)
         assert 0.45 < noise.std() < 0.55

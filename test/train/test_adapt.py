@@ -144,11 +144,16 @@ def test_a_frozen_language_model_is_run_before_and_its_words_condition_all_the_s
 
 def test_a_policy_finds_the_velocity_that_it_was_trained_with(base, episodes):
     plan = plan_finetune(
-        base, episodes, ModelParams(proprio=True, proprio_velocity=True, proprio_bins=0, window=2),
+        base, episodes, ModelParams(proprio=True, velocity=True, proprio_bins=0, window=2),
         run_params())
     policy = OctoPolicy(plan.model, PolicyParams(compilation_cache='none'))
     policy.prepare(['image_primary'], window=2, proprio=True)
     assert policy.spec.frames_before == 1
+    observations = plan.model.example_batch['observation']
+    tokenizers = plan.model.module.octo_transformer.observation_tokenizers
+    assert {name: tokenizers[name].observation_keys(observations)
+            for name in ('proprio', 'velocity')} == {
+                'proprio': ['proprio'], 'velocity': ['velocity']}
     episode = episodes.episode(3)
     stamps = 1_700_000_000_000_000_000 + np.arange(len(episode)) * round(episode.step_s * 1e9)
     images = episode.images['image_primary']
@@ -159,13 +164,13 @@ def test_a_policy_finds_the_velocity_that_it_was_trained_with(base, episodes):
     for newest in range(2, len(episode)):
         window = Window(frames[newest - 2:newest + 1], np.ones(3, bool))
         seen = policy._proprio(window)
-        for key in ('proprio', 'proprio_velocity'):
+        for key in ('proprio', 'velocity'):
             np.testing.assert_allclose(seen[key], trained[key][newest], rtol=1e-5, atol=1e-5)
     assert np.isfinite(policy.infer(window, policy.encode_task(Task())).actions).all()
 
 
 def test_velocity_and_examples_without_images_need_proprio(base, episodes):
-    with pytest.raises(ParameterError, match=r"'model.proprio_velocity' must go with"):
-        plan_finetune(base, episodes, ModelParams(proprio_velocity=True), run_params())
+    with pytest.raises(ParameterError, match=r"'model.velocity' must go with"):
+        plan_finetune(base, episodes, ModelParams(velocity=True), run_params())
     with pytest.raises(ParameterError, match="'image_dropout' must go with"):
         plan_finetune(base, episodes, ModelParams(), run_params(image_dropout=0.5))
