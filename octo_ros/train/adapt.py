@@ -53,9 +53,10 @@ class ModelParams:
         256, 'Bins of a proprio number, as in the reference; 0: the number itself, which needs '
         'less data.', ge=0, le=4096)
     proprio_start: float = param(
-        0.0, 'Deviation of the fresh weights of proprio numbers and of their places; 0: as in '
-        'Octo, 1 and 0.02, where the number drowns the place, and which number it is must be '
-        'learnt from many examples.', ge=0.0, le=1.0)
+        0.0, 'Deviation of the fresh weights of proprio numbers, where that of their places is 1: '
+        'small, for tokens that follow the number nearly in proportion. 0: as in Octo, 1 and '
+        '0.02, where the number drowns the place, and which number it is must be learnt from '
+        'many examples.', ge=0.0, le=1.0)
 
 
 def adapt_config(config: Mapping[str, Any], params: ModelParams, *, image_keys: Sequence[str],

@@ -300,18 +300,20 @@ def _begin_with_mean(params: Mapping[str, Any], mean: Float[np.ndarray, 'ad']) -
 
 def _begin_with_places(params: Mapping[str, Any], config: Mapping[str, Any], deviation: float
                        ) -> dict[str, Any]:
-    """Lets tokens of fresh proprio numbers begin as far apart by place as by number.
+    """Lets tokens of fresh proprio numbers begin with places of deviation 1, and smaller numbers.
 
-    A layer norm follows: of a number that is large beside its place only the sign would be left.
+    A layer norm follows: of a number that is large beside its place only the sign would be left,
+    and one that is small comes out nearly in proportion.
     """
     changed = dict(params['octo_transformer'])
     tokenizers = config['model']['observation_tokenizers'] if deviation else {}
     for name, spec in tokenizers.items():
         if spec['name'] != 'LowdimObsTokenizer' or spec['kwargs'].get('discretize'):
             continue
-        for key in (f'obs_{name}_projection', f'obs_{name}_pos_embedding'):
-            changed[key] = jax.tree.map(
-                lambda leaf: leaf * (deviation / jnp.maximum(jnp.std(leaf), 1e-6)), changed[key])
+        for part, wanted in (('projection', deviation), ('pos_embedding', 1.0)):
+            changed[f'obs_{name}_{part}'] = jax.tree.map(
+                lambda leaf, wanted=wanted: leaf * (wanted / jnp.maximum(jnp.std(leaf), 1e-6)),
+                changed[f'obs_{name}_{part}'])
     return {**params, 'octo_transformer': changed}
 
 

@@ -62,18 +62,18 @@ def test_dropout_is_of_the_transformer_and_for_training_alone(base, episodes, dr
 
 
 @pytest.mark.parametrize('bins', [0, 16])
-def test_fresh_proprio_numbers_begin_as_far_apart_by_place_as_told(base, episodes, bins):
+def test_fresh_proprio_numbers_begin_as_small_beside_their_places_as_told(base, episodes, bins):
     plan = plan_finetune(base, episodes, ModelParams(
         proprio=True, proprio_bins=bins, proprio_start=0.3), run_params())
     fresh = plan_finetune(base, episodes, ModelParams(proprio=True, proprio_bins=bins),
                           run_params())
-    for name in ('obs_proprio_projection', 'obs_proprio_pos_embedding'):
+    for name, deviation in (('obs_proprio_projection', 0.3), ('obs_proprio_pos_embedding', 1.0)):
         leaf, octos = (jax.tree.leaves(p.setup.params['octo_transformer'][name])[-1]
                        for p in (plan, fresh))
         if bins:
             np.testing.assert_array_equal(leaf, octos)
         else:
-            assert np.std(leaf) == pytest.approx(0.3, rel=1e-4)
+            assert np.std(leaf) == pytest.approx(deviation, rel=1e-4)
             assert np.corrcoef(np.ravel(leaf), np.ravel(octos))[0, 1] > 0.999
 
 
