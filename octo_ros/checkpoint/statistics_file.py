@@ -8,7 +8,7 @@ import numpy as np
 
 from octo_ros.errors import CheckpointError
 
-_GROUPS = ('action', 'proprio')
+_GROUPS = ('action', 'proprio', 'velocity')
 _NUMBERS = ('mean', 'std', 'max', 'min', 'p01', 'p99')
 _USED = ('mean', 'std', 'p01', 'p99')  # what actions and joint states are normalised by
 _MASK = 'mask'

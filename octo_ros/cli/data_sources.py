@@ -258,8 +258,11 @@ def _topics(path: Path, args: argparse.Namespace, cameras: Mapping[str, str]) ->
 
     with BagReader(path, log=False) as bag:
         others = {'proprio': args.state} if args.state else {}
-        return map_topics(bag, tuple(cameras), cameras=cameras, others=others,
-                          instruction=args.instruction_topic, action=args.action_topic)
+        try:
+            return map_topics(bag, tuple(cameras), cameras=cameras, others=others,
+                              instruction=args.instruction_topic, action=args.action_topic)
+        except OctoError as error:
+            raise type(error)('; '.join([str(error), *bag.damage])) from error
 
 
 def _guess(topics: Sequence[str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """What a folder of `octo-ros finetune` was made with, so that no other run goes on in it."""
 
 import argparse
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,18 +27,23 @@ def settle(args: argparse.Namespace, options: Options) -> None:
     Raises:
         ParameterError: the folder is of a run with other options, or of no run.
     """
+    from octo_ros.train.adapt import ModelParams
     from octo_ros.train.devices import first_before_others
     from octo_ros.train.devices import is_first
     from octo_ros.train.loop import STATE_FOLDER
+    from octo_ros.train.params import TrainParams
+    from octo_ros.train.scratch import ScratchParams
 
     episodes, training = _of_episodes(args, options), _of_training(args, options)
     begun = (args.out / STATE_FOLDER).is_dir()
     free = () if begun else tuple(training)
+    absent = _values({'': TrainParams(), 'model.': ModelParams(), 'scratch.': ScratchParams()})
     with first_before_others('settings'):
         if is_first():
-            output_folder.prepare(args.out, SETTINGS, {**episodes, **training}, free=free)
+            output_folder.prepare(
+                args.out, SETTINGS, {**episodes, **training}, free=free, absent=absent)
         else:
-            output_folder.check(args.out, SETTINGS, {**episodes, **training})
+            output_folder.check(args.out, SETTINGS, {**episodes, **training}, absent=absent)
 
 
 def _of_episodes(args: argparse.Namespace, options: Options) -> dict[str, Any]:
@@ -52,12 +58,15 @@ def _of_episodes(args: argparse.Namespace, options: Options) -> dict[str, Any]:
 
 
 def _of_training(args: argparse.Namespace, options: Options) -> dict[str, Any]:
-    groups: Mapping[str, Any] = {
-        '': options.train, 'model.': options.model, 'scratch.': options.scratch}
-    values = {prefix + name: value for prefix, group in groups.items()
-              for name, value in to_flat(group).items()}
+    values = _values(
+        {'': options.train, 'model.': options.model, 'scratch.': options.scratch})
     return {'hold_out': options.hold_out, 'dataset': args.dataset, 'vocabulary': args.vocabulary,
             **{name: value for name, value in values.items() if name not in _FREE}}
+
+
+def _values(groups: Mapping[str, Any]) -> dict[str, Any]:
+    return {prefix + name: value for prefix, group in groups.items()
+            for name, value in json.loads(json.dumps(to_flat(group))).items()}
 
 
 def _place(source: str | Path) -> str:

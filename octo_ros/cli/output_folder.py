@@ -14,7 +14,7 @@ from octo_ros.errors import ParameterError
 
 
 def prepare(folder: Path, file_name: str, settings: Mapping[str, Any], *,
-            free: Collection[str] = ()) -> None:
+            free: Collection[str] = (), absent: Mapping[str, Any] | None = None) -> None:
     """Makes the folder, or checks that it was made with the same settings.
 
     A folder with nothing but the settings in it comes from a run that failed before it made
@@ -25,6 +25,7 @@ def prepare(folder: Path, file_name: str, settings: Mapping[str, Any], *,
         file_name: file in it that holds the settings, as JSON.
         settings: values that JSON can hold.
         free: names of settings that may change.
+        absent: what settings were before there was a name for them.
 
     Raises:
         ParameterError: the settings differ, or something else is in the folder.
@@ -33,7 +34,7 @@ def prepare(folder: Path, file_name: str, settings: Mapping[str, Any], *,
     made = [entry for entry in folder.glob('*')
             if entry != file and not entry.name.startswith('.')]
     if file.is_file() and made:
-        check(folder, file_name, settings, free=free)
+        check(folder, file_name, settings, free=free, absent=absent)
     elif made or (folder.exists() and not folder.is_dir()):
         raise ParameterError(f'{folder} must be empty or made by this command, got other files; '
                              'choose another folder')
@@ -61,12 +62,12 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def check(folder: Path, file_name: str, settings: Mapping[str, Any], *,
-          free: Collection[str] = ()) -> None:
+          free: Collection[str] = (), absent: Mapping[str, Any] | None = None) -> None:
     """Raises ParameterError unless a prepared folder was made with the same settings."""
     file = folder / file_name
     try:
-        before = json.loads(file.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
+        before = {**(absent or {}), **json.loads(file.read_text(encoding='utf-8'))}
+    except (OSError, ValueError, TypeError) as error:
         raise ParameterError(f'{file} must hold the settings of the run, got: {error}; choose '
                              'another folder, or delete that one') from error
     for name, value in json.loads(json.dumps(dict(settings))).items():  # tuples become lists

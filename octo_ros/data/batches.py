@@ -114,7 +114,8 @@ class BatchSource:
         wanted = {PROPRIO: spec.proprio, VELOCITY: spec.velocity}
         self._vectors = {
             key: normalize(values, statistics[key], spec.normalization_type)
-            for key, values in episodes.vectors().items() if wanted[key]}
+            for key, values in (episodes.vectors() if any(wanted.values()) else {}).items()
+            if wanted[key]}
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
 
     def __len__(self) -> int:

@@ -46,7 +46,7 @@ def dataset_statistics(
     actions: Float[np.ndarray, 'n ad'], vectors: Mapping[str, Float[np.ndarray, 'n p']],
     episodes: int, action_mask: Sequence[bool] | None = None,
 ) -> dict[str, Any]:
-    """Returns the whole entry of a data set: `action`, perhaps `proprio`, and the counts.
+    """Returns the whole entry of a data set: `action`, what `vectors` hold, and the counts.
 
     Args:
         actions: actions of all steps.

@@ -75,7 +75,9 @@ class FrameDecoder:
                 values[name] = value
         proprio = values.pop(PROPRIO, None)
         unusable = self._image_keys[0] in problems or PROPRIO in problems
-        frame = None if unusable else Frame(sample.stamp_ns, values, proprio)
+        state = sample.messages.get(PROPRIO)
+        frame = None if unusable else Frame(
+            sample.stamp_ns, values, proprio, None if state is None else state.stamp_ns)
         return Decoded(frame, problems, tuple(seen))
 
     def _decode(self, name: str, message: Stamped) -> np.ndarray | ObservationError:

@@ -33,10 +33,12 @@ class InferenceJob:
     Attributes:
         request: the control loop's request; its payloads are samples of raw messages.
         task: what the robot was asked to do when the job was made.
+        seed: where the policy's random numbers are to start from first, or None to go on.
     """
 
     request: Request
     task: Task
+    seed: int | None = None
 
     @property
     def observed_ns(self) -> int:
@@ -133,6 +135,8 @@ class InferenceRunner:
         timings_s: dict[str, float] = {}
         bad: tuple[Sample, ...] = ()
         try:
+            if job.seed is not None:
+                self._policy.reset(job.seed)
             started = time.perf_counter()
             window, bad, problem = self._decode(job)
             timings_s['decode'] = time.perf_counter() - started

@@ -1,5 +1,6 @@
 """The running part of the controller: timer, worker and what goes out."""
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable
@@ -24,6 +25,9 @@ _STOP_S = 1.0
 _WORKER_TIMEOUT_S = 10.0
 
 
+_Numbered = tuple[int, InferenceJob]  # with the number of restarts before it
+
+
 class Control:
     """Turns ticks of a timer into inferences and commands while it is active."""
 
@@ -39,7 +43,9 @@ class Control:
         self._lock = threading.Lock()
         self._active = False
         # One for all activations: an inference that outlasts its own must not meet the next.
-        self._worker: Worker[InferenceJob] = Worker(self._infer, self._on_worker_error)
+        self._worker: Worker[_Numbered] = Worker(self._infer, self._on_worker_error)
+        self._restarts = 0
+        self._seed: int | None = None
         self._stop_until_s = 0.0
         self._moving = False
         self._log = StateLog(logger.info, logger.warning)
@@ -97,10 +103,16 @@ class Control:
             if self._active:
                 self._hold(self._arming.hold_reason)
 
-    def restart(self) -> None:
-        """Forgets history, chunks and targets; used when commands may go out again."""
+    def restart(self, seed: int | None = None) -> None:
+        """Forgets history, chunks, targets and inferences that were asked for.
+
+        Args:
+            seed: where the random numbers of the next inference start from; None to go on.
+        """
         with self._lock:
             self._runtime.reset()
+            self._restarts += 1
+            self._seed = self._seed if seed is None else seed
 
     def watch(self) -> None:
         """Stops the robot once the timer stands still; called by a clock that does not."""
@@ -120,7 +132,7 @@ class Control:
                 return
             job = self._runtime.poll(now_ns)
             if job is not None:
-                self._worker.submit(job)
+                self._worker.submit((self._restarts, job))
             output = self._runtime.tick(now_ns, self._arming.hold_reason)
             reason = self._arming.hold_reason or output.reason
             if output.command is None or reason:
@@ -150,9 +162,14 @@ class Control:
         held = None if joints is None else joints.tolist()
         self._outputs.publish(self._messages.stop(now_ns, held), commands=True)
 
-    def _infer(self, job: InferenceJob) -> None:
+    def _infer(self, numbered: _Numbered) -> None:
+        restarts, job = numbered
+        with self._lock:
+            if restarts != self._restarts:
+                return  # its answer would be dropped, and it must not take random numbers
+            seed, self._seed = self._seed, None
         started_s = time.perf_counter()
-        result = self._runtime.run(job)
+        result = self._runtime.run(dataclasses.replace(job, seed=seed))
         inferred_s = time.perf_counter() - started_s
         chunk = self._runtime.accept(result)
         if chunk is None:
@@ -166,5 +183,6 @@ class Control:
                 self._outputs.publish(
                     self._messages.chunk(chunk), commands=not self._arming.hold_reason)
 
-    def _on_worker_error(self, job: InferenceJob, error: Exception) -> None:
+    def _on_worker_error(self, numbered: _Numbered, error: Exception) -> None:
+        _, job = numbered
         self._runtime.accept(ChunkResult(job, None, {}, error=f'{type(error).__name__}: {error}'))

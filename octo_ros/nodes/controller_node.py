@@ -227,11 +227,10 @@ class ControllerNode(ParameterNode, LifecycleNode):
         return 'armed'
 
     def _reset(self) -> str:
-        built = self._built()
-        if self._control is not None:
-            self._control.restart()
+        self._built()
         seed = self.get_parameter('policy.seed').value
-        built.policy.reset(seed)
+        if self._control is not None:
+            self._control.restart(seed)
         return f'history, chunks and targets are forgotten; random numbers start from seed {seed}'
 
     def _clear_task(self) -> str:

@@ -5,14 +5,13 @@ in place of 23. The numbers of the reference implementation, made on a CPU, are 
 third digit.
 
 For products in float32 XLA compiles and tries many kernels of Triton there, and one of cuBLAS.
-Without Triton's a first start of Octo-Small took 12 s in place of 43 s, and an inference as long
-as before (doc/benchmarks.md).
+Without Triton's a first start of Octo-Small took 12 s on an H100 in place of 43 s, and an
+inference as long as before; the option stood in XLA_FLAGS then (doc/benchmarks.md).
 """
 
 import functools
 import os
 from collections.abc import Callable
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -24,21 +23,20 @@ _TRITON = 'xla_gpu_enable_triton_gemm'
 
 
 def compiler_options() -> dict[str, bool]:
-    """Returns options for XLA; what the user has set in XLA_FLAGS stays."""
-    return {} if _TRITON in os.environ.get('XLA_FLAGS', '') else {_TRITON: False}
+    """Returns options for XLA on the device in use; what the user has set in XLA_FLAGS stays."""
+    if jax.default_backend() != 'gpu' or _TRITON in os.environ.get('XLA_FLAGS', ''):
+        return {}
+    return {_TRITON: False}
 
 
-def compiled(function: Callable[..., Any], precision: str = '', *,
-             static_argnames: Sequence[str] = ()) -> Any:
-    """Returns `jax.jit` of a function, for inference.
+def compiled(function: Callable[..., Any], precision: str = '') -> Any:
+    """Returns `jax.jit` of a function, for inference; not to be called within another `jax.jit`.
 
     Args:
         function: what computes.
         precision: see `with_precision`.
-        static_argnames: as of `jax.jit`.
     """
-    return jax.jit(with_precision(function, precision), static_argnames=tuple(static_argnames),
-                   compiler_options=compiler_options())
+    return jax.jit(with_precision(function, precision), compiler_options=compiler_options())
 
 
 def with_precision(function: Callable[..., Any], precision: str = '') -> Callable[..., Any]:

@@ -77,7 +77,7 @@ class Engine:
             normalization_type: 'normal' or 'bounds'.
             head: name of the action head.
             seed: of the stream of random keys.
-            matmul_precision: of products of matrices, see `precision`.
+            matmul_precision: of products of matrices, see `compiling`.
 
         Raises:
             ParameterError: the statistics do not fit.

@@ -30,7 +30,7 @@ from octo_ros.model.tokens import TokenGroup
 from octo_ros.policy import head_options
 from octo_ros.policy import model_inputs
 from octo_ros.policy import model_summary
-from octo_ros.policy.compiling import compiled
+from octo_ros.policy.compiling import with_precision
 from octo_ros.policy.normalization import unnormalize_actions
 from octo_ros.policy.text import TextProcessor
 
@@ -303,8 +303,8 @@ class OctoModel:
             self.text_processor)
 
     def _compile(self, method: str) -> Any:
-        return compiled(
-            functools.partial(self.module.apply, method=method), static_argnames=_STATIC)
+        call = with_precision(functools.partial(self.module.apply, method=method))
+        return jax.jit(call, static_argnames=_STATIC)
 
     def _check(
         self, observations: Data, tasks: Data, mask: Bool[Array, 'b t'] | None,

@@ -214,7 +214,8 @@ class OctoPolicy:
         if variant is None or len(window.frames) != before + variant.window:
             raise ParameterError(
                 'The policy must be prepared for the window it is given, got '
-                f'{len(window.frames)} steps and {variant or "no preparation"}')
+                f'{len(window.frames)} steps and {variant or "no preparation"}; call prepare, and '
+                f'give {before} older frames before those of the window')
         started = time.perf_counter()
         proprio = self._proprio(window) if variant.proprio else None
         observations = self._engine.observations(
@@ -280,7 +281,8 @@ class OctoPolicy:
                 f'{stack.shape[-1]}; correct the list of joint names')
         if not np.isfinite(stack).all():
             raise ObservationError('A proprio vector must be finite, got NaN or infinity')
-        stamps = np.array([frame.stamp_ns for frame in window.frames])
+        stamps = np.array([frame.stamp_ns if frame.proprio_ns is None else frame.proprio_ns
+                           for frame in window.frames])
         made = {PROPRIO: stack, VELOCITY: velocity(stack, stamps)}
         return {key: normalize(made[key][self.spec.frames_before:], self._statistics[key],
                                self.params.normalization_type) for key in self._vectors}

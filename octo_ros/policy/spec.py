@@ -24,6 +24,7 @@ from octo_ros.policy.types import PolicySpec
 
 _SIZE = re.compile(r'(\w+)=(\d+)x(\d+)')
 
+
 def describe(
     model: OctoModel,
     statistics: Mapping[str, Any],

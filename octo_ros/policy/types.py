@@ -57,11 +57,13 @@ class Frame:
         images: observation key to uint8 image of the size in `PolicySpec.image_sizes`. A key
             whose camera had nothing to give is absent (it is padded and masked).
         proprio: raw proprio vector (not normalised), or None.
+        proprio_ns: stamp of the proprio [ns]; None where it is that of the observation.
     """
 
     stamp_ns: int
     images: Mapping[str, UInt8[np.ndarray, 'ih iw 3']]
     proprio: Float[np.ndarray, 'p'] | None = None
+    proprio_ns: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

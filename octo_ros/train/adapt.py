@@ -169,7 +169,7 @@ def _observation_tokenizers(tokenizers: Mapping[str, Any], image_keys: Sequence[
                             params: ModelParams) -> dict[str, Any]:
     proprio = params.proprio
     kept = {name: spec for name, spec in tokenizers.items()
-            if _wanted(spec, image_keys, proprio=proprio)}
+            if _wanted(spec, image_keys, params)}
     cameras = [spec for spec in tokenizers.values() if spec['name'] == 'ImageTokenizer']
     seen = {key for spec in kept.values() for key in spec['kwargs'].get('obs_stack_keys', ())}
     for key in image_keys:
@@ -194,7 +194,7 @@ def _observation_tokenizers(tokenizers: Mapping[str, Any], image_keys: Sequence[
     if proprio and not lowdim:
         kept[PROPRIO] = _vector_tokenizer(PROPRIO, params)
     if params.velocity and not any(
-            VELOCITY in spec['kwargs']['obs_keys'] for spec in lowdim):
+            VELOCITY in spec['kwargs'].get('obs_keys', ()) for spec in lowdim):
         kept[VELOCITY] = _vector_tokenizer(VELOCITY, params)
     return kept
 
@@ -225,7 +225,8 @@ def instructed_tokenizer(key: str) -> dict[str, Any]:
     return spec
 
 
-def _wanted(spec: Mapping[str, Any], image_keys: Sequence[str], *, proprio: bool) -> bool:
+def _wanted(spec: Mapping[str, Any], image_keys: Sequence[str], params: ModelParams) -> bool:
     if spec['name'] == 'LowdimObsTokenizer':
-        return proprio
+        return params.proprio and (
+            params.velocity or VELOCITY not in spec['kwargs'].get('obs_keys', ()))
     return any(key in image_keys for key in spec['kwargs'].get('obs_stack_keys', ()))

@@ -47,8 +47,8 @@ class TrainParams:
         False, 'Compute matrix products in bfloat16 with sums in float32, where the device can.')
     augment: bool = param(True, 'Augment images as the checkpoint was trained.')
     proprio_noise: float = param(
-        0.0, 'Deviation of noise that is added to proprio numbers and their velocities in '
-        'training, in their own deviations: against learning few episodes by heart.',
+        0.0, 'Deviation of noise that is added to normalised proprio numbers and velocities in '
+        'training: against learning few episodes by heart.',
         ge=0.0, le=10.0)
     image_dropout: float = param(
         0.0, 'Part of the examples in training that lose all images, goals too: against learning '

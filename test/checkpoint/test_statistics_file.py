@@ -45,7 +45,7 @@ def test_wrong_entries_name_the_file_and_their_path(text, message):
     ({'p01': [0.0, 0.3], 'p99': [1.0, 0.2]},
      'p01 must not be greater than p99, got [0.0, 0.3] and [1.0, 0.2]'),
 ])
-@pytest.mark.parametrize('name', ['action', 'proprio'])
+@pytest.mark.parametrize('name', ['action', 'proprio', 'velocity'])
 def test_statistics_that_no_data_can_have_are_refused(name, group, message):
     with pytest.raises(CheckpointError) as caught:
         to_arrays({'bridge': {name: group}}, FILE)

@@ -1,5 +1,7 @@
 """`octo-ros finetune` from recordings to a checkpoint that the policy loads."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
@@ -47,6 +49,11 @@ def test_recordings_become_a_checkpoint_and_the_run_goes_on(bags, tmp_path, caps
         observations, task, rng=jax.random.key(0),
         unnormalization_statistics=model.dataset_statistics['action'])
     assert actions.shape == (1, 4, 7)
+
+    settings = json.loads((out / 'run.json').read_text())
+    assert settings.pop('proprio_noise') == 0.0  # a run from before there was this parameter
+    (out / 'run.json').write_text(json.dumps(settings))
+    assert main([*command, '--steps', '2', '--state', '/state', '--proprio']) == 0
 
     fine = ['finetune', str(out / 'episodes'), '--checkpoint', str(out / 'checkpoint'), '--out',
             str(tmp_path / 'fine'), '--batch-size', '4', '--steps', '1', '--mode', 'head_only',

@@ -205,6 +205,17 @@ def test_frames_before_the_window_bring_proprio_and_are_not_decoded(messages):
     assert rig.runtime.window == 2
 
 
+def test_frames_keep_the_stamp_of_the_proprio_that_they_hold(messages):
+    policy = FakePolicy(dataclasses.replace(DEFAULT_SPEC, proprio_dim=1, window=1))
+    rig = Rig(messages, policy, proprio=True)
+    rig.runtime.set_instruction('pick up the cup')
+    rig.look(0)
+    rig.runtime.store('proprio', messages.joints(['a'], [1.0], stamp_ns=START + 7), START + MS)
+    rig.work(1)
+    [frame] = policy.windows[-1].frames
+    assert (frame.stamp_ns, frame.proprio_ns) == (START, START + 7)
+
+
 def test_bad_camera_of_a_frame_before_the_window_does_not_matter(messages):
     policy = FakePolicy(dataclasses.replace(
         DEFAULT_SPEC, proprio_dim=1, frames_before=1, window=1))

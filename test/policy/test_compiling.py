@@ -75,8 +75,20 @@ def test_an_unknown_precision_is_refused():
 
 
 def test_xla_knows_the_options_and_users_may_set_them(monkeypatch):
+    assert compiler_options() == {}
+    monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+    assert compiler_options() == {'xla_gpu_enable_triton_gemm': False}
     double = compiled(lambda x: x + x)
     assert double.lower(1.5).compile()(1.5) == 3.0  # fails for an option that XLA does not know
-    assert compiler_options() == {'xla_gpu_enable_triton_gemm': False}
     monkeypatch.setenv('XLA_FLAGS', '--xla_gpu_enable_triton_gemm=true')
     assert compiler_options() == {}
+
+
+def test_a_model_can_be_sampled_within_a_jit_of_ones_own(monkeypatch):
+    monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+    model = OctoModel.load_pretrained(shipped_checkpoint())
+    observation, tasks = model.example_batch['observation'], model.create_tasks(texts=['reach'])
+    key = jax.random.key(0)
+    sample = jax.jit(lambda observation: model.sample_actions(observation, tasks, rng=key))
+    np.testing.assert_allclose(
+        sample(observation), model.sample_actions(observation, tasks, rng=key), atol=1e-5)

@@ -174,3 +174,14 @@ def test_velocity_and_examples_without_images_need_proprio(base, episodes):
         plan_finetune(base, episodes, ModelParams(velocity=True), run_params())
     with pytest.raises(ParameterError, match="'image_dropout' must go with"):
         plan_finetune(base, episodes, ModelParams(), run_params(image_dropout=0.5))
+
+
+def test_a_model_with_velocity_loses_it_where_it_is_not_asked_for(base, episodes):
+    with_velocity = plan_finetune(
+        base, episodes, ModelParams(proprio=True, velocity=True), run_params()).model
+    for proprio in (True, False):
+        plan = plan_finetune(with_velocity, episodes, ModelParams(proprio=proprio), run_params())
+        names = [*plan.model.config['model']['observation_tokenizers']]
+        assert names == ['primary', 'proprio'][:1 + proprio]
+        assert {path.split('/')[1].removeprefix('obs_').split('_')[0]
+                for path in plan.report.unexpected} == {'proprio', 'velocity'} - set(names)
