@@ -74,10 +74,11 @@ def write_bag(path: Path, result: ReplayResult, profile: RobotProfile, *, step_n
     messages = CommandMessages(lambda name: types.types[name], profile, step_ns=step_ns)
     events = [(chunk.observed_ns, messages.chunk(chunk)) for chunk in result.chunks]
     events += [(command.stamp_ns, messages.command(command)) for command in result.commands]
+    used = {topic for _, made in events for topic in made}  # commands are not told live
     with Writer(path, version=_BAG_VERSION, storage_plugin=StoragePlugin.MCAP) as writer:
         connections = {
             topic: writer.add_connection(f'{NODE}/{topic}', kind, typestore=types)
-            for topic, kind in messages.topics.items()}
+            for topic, kind in messages.topics.items() if topic in used}
         for stamp_ns, made in sorted(events, key=lambda event: event[0]):
             for topic, message in made.items():
                 data = types.serialize_cdr(message, messages.topics[topic])

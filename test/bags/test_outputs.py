@@ -75,6 +75,12 @@ def test_bag_holds_chunks_and_commands_of_the_node(result, tmp_path):
     assert len(messages) == 2 + 2 * 3
 
 
+def test_bag_names_no_topic_that_nothing_came_on(result, tmp_path):
+    result.commands.clear()  # as over DDS, where commands are not part of the result
+    with BagReader(_written(result, tmp_path)) as bag:
+        assert [*bag.topics] == ['/octo_controller/action_chunk']
+
+
 def test_bag_of_an_earlier_replay_is_replaced(result, tmp_path):
     folder = _written(result, tmp_path)
     result.chunks.pop()
