@@ -37,7 +37,7 @@ policy: $(READY)
 
 test: $(READY) lint
 	@scripts/install_renderer.sh $(RUN)
-	$(RUN) -m pytest -n $(WORKERS) --dist loadfile -q
+	$(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -q
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

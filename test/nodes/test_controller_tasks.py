@@ -169,7 +169,15 @@ def test_only_goals_that_were_not_cleared_come_back_when_it_is_configured_anew(
     configure_anew(ros)
     publish(2)
     wait_for(2)
-    assert capfd.readouterr().err.count('New goal image for image_primary') == 3
+    said = ''
+
+    def told_thrice() -> bool:
+        nonlocal said
+        said += capfd.readouterr().err
+        return said.count('New goal image for image_primary') >= 3
+
+    ros.wait_until(told_thrice, 'three lines in the log')
+    assert said.count('New goal image for image_primary') == 3
 
 
 def test_a_reset_begins_the_random_numbers_anew_from_the_seed_in_force(
