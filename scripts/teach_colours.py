@@ -216,6 +216,9 @@ def main() -> None:
     parser.add_argument('--steps', type=int, default=30_000, help='at most (30000)')
     parser.add_argument('--processes', type=int, default=2, help='that draw scenes (2)')
     args = parser.parse_args()
+    if args.scenes <= HELD_OUT:
+        parser.error(f'--scenes must be more than the {HELD_OUT} that are held out, got '
+                     f'{args.scenes}')
     base = OctoModel.load_pretrained(args.checkpoint)
     size = base.example_batch['observation']['image_primary'].shape[2:4]
     seeds = range(FIRST_SEED, FIRST_SEED + args.scenes)
