@@ -46,7 +46,7 @@ class BagMessage(NamedTuple):
 class BagReader:
     """An open recording; a context manager.
 
-    Damage does not raise while there is something left to read: it is kept in `damage`, logged,
+    Damage does not raise while there is something left to read: it is kept in `damage` and logged,
     and what was read stays.
 
     Attributes:

@@ -1,7 +1,6 @@
 """What a folder of `octo-ros finetune` was made with, so that no other run goes on in it."""
 
 import argparse
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,7 +65,7 @@ def _of_training(args: argparse.Namespace, options: Options) -> dict[str, Any]:
 
 def _values(groups: Mapping[str, Any]) -> dict[str, Any]:
     return {prefix + name: value for prefix, group in groups.items()
-            for name, value in json.loads(json.dumps(to_flat(group))).items()}
+            for name, value in to_flat(group).items()}
 
 
 def _place(source: str | Path) -> str:

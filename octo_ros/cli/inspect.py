@@ -176,9 +176,5 @@ def _language(model: 'OctoModel') -> str:
 
 def _statistics(statistics: Mapping[str, Any]) -> dict[str, dict[str, int]]:
     from octo_ros.policy.normalization import dataset_entries
-    from octo_ros.policy.normalization import entry_size
-    from octo_ros.policy.proprio import PROPRIO
-    from octo_ros.policy.proprio import VELOCITY
-    kinds = ('action', PROPRIO, VELOCITY)
-    return {key: {kind: entry_size(entry[kind]) for kind in kinds if kind in entry}
-            for key, entry in dataset_entries(statistics).items()}
+    from octo_ros.policy.normalization import entry_sizes
+    return {key: entry_sizes(entry) for key, entry in dataset_entries(statistics).items()}

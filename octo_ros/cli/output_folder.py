@@ -66,12 +66,17 @@ def check(folder: Path, file_name: str, settings: Mapping[str, Any], *,
     """Raises ParameterError unless a prepared folder was made with the same settings."""
     file = folder / file_name
     try:
-        before = {**(absent or {}), **json.loads(file.read_text(encoding='utf-8'))}
+        before = {**_plain(absent or {}), **json.loads(file.read_text(encoding='utf-8'))}
     except (OSError, ValueError, TypeError) as error:
         raise ParameterError(f'{file} must hold the settings of the run, got: {error}; choose '
                              'another folder, or delete that one') from error
-    for name, value in json.loads(json.dumps(dict(settings))).items():  # tuples become lists
+    for name, value in _plain(settings).items():
         if name not in free and before.get(name) != value:
             raise ParameterError(
                 f'{folder} must be made with one set of options: {name} was '
                 f'{before.get(name)}, got {value}; choose another folder, or delete that one')
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns settings as they come back from a file: tuples become lists."""
+    return dict(json.loads(json.dumps(dict(settings))))

@@ -23,8 +23,6 @@ from octo_ros.data.windows import make_windows
 from octo_ros.data.windows import task_completed
 from octo_ros.errors import DataError
 from octo_ros.policy.normalization import normalize
-from octo_ros.policy.proprio import PROPRIO
-from octo_ros.policy.proprio import VELOCITY
 
 _SHUFFLE_STREAM = 0
 _TASK_STREAM = 1
@@ -41,7 +39,7 @@ class BatchSpec:
         action_horizon: actions in a chunk.
         action_dim: dimensions of the action head; those that the data lack are zero and masked.
         proprio: True to give the proprio vector.
-        velocity: True to give its velocity, too.
+        velocity: True to give its velocity, too; only with `proprio`.
         normalization_type: 'normal' or 'bounds'.
         language: True to give the instruction.
     """
@@ -111,11 +109,9 @@ class BatchSource:
         self._actions, self._action_mask = _padded_actions(episodes, statistics, spec)
         self._action_statistics = statistics['action']
         self._noise, self._image_dropout = proprio_noise, image_dropout
-        wanted = {PROPRIO: spec.proprio, VELOCITY: spec.velocity}
-        self._vectors = {
-            key: normalize(values, statistics[key], spec.normalization_type)
-            for key, values in (episodes.vectors() if any(wanted.values()) else {}).items()
-            if wanted[key]}
+        vectors = episodes.vectors(velocity=spec.velocity) if spec.proprio else {}
+        self._vectors = {key: normalize(values, statistics[key], spec.normalization_type)
+                         for key, values in vectors.items()}
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
 
     def __len__(self) -> int:
@@ -279,5 +275,5 @@ def _check(episodes: EpisodeSet, spec: BatchSpec, shard: tuple[int, int]) -> Non
     if spec.batch_size % shard[1]:
         raise DataError(
             f'the batch size must be a multiple of the {shard[1]} hosts, got {spec.batch_size}')
-    if (spec.proprio or spec.velocity) and episodes.proprio is None:
+    if spec.proprio and episodes.proprio is None:
         raise DataError(f'{episodes.path}: must have proprio, which the model takes, got none')

@@ -5,6 +5,7 @@ behind the other (`image_primary.npy` as uint8, `actions.npy`, ...). They are me
 batch costs the copying of its frames and a set may be larger than the memory.
 """
 
+import functools
 import json
 import shutil
 import tempfile
@@ -187,15 +188,19 @@ class EpisodeSet:
         """Number of steps of all episodes."""
         return int(self.lengths.sum())
 
-    def vectors(self) -> dict[str, Float[np.ndarray, 'n p']]:
-        """Returns `proprio` and `velocity` of all steps; nothing where there is none."""
+    def vectors(self, *, velocity: bool) -> dict[str, Float[np.ndarray, 'n p']]:
+        """Returns `proprio` and, if wanted, `velocity` of all steps; nothing without proprio."""
         if self.proprio is None:
             return {}
-        speeds = [
-            velocity(self.proprio[start:start + length],
-                     np.round(np.arange(length) * entry['step_s'] * 1e9).astype(np.int64))
-            for entry, start, length in zip(self.entries, self.starts, self.lengths, strict=True)]
-        return {PROPRIO: self.proprio, VELOCITY: np.concatenate(speeds)}
+        return {PROPRIO: self.proprio, **({VELOCITY: self._velocity} if velocity else {})}
+
+    @functools.cached_property
+    def _velocity(self) -> Float[np.ndarray, 'n p']:
+        episodes = (self.episode(index) for index in range(len(self)))
+        return np.concatenate([
+            velocity(np.asarray(episode.proprio),
+                     np.round(np.arange(len(episode)) * episode.step_s * 1e9).astype(np.int64))
+            for episode in episodes])
 
     def episode(self, index: int) -> Episode:
         """Returns one episode; its arrays are views of the files."""

@@ -155,26 +155,34 @@ class InferenceRunner:
 
     def _decode(self, job: InferenceJob) -> tuple[Window | None, tuple[Sample, ...], str]:
         """Decodes the window; frames that cannot be are replaced by the oldest that can."""
+        payloads = job.request.payloads
+        real = [sample for sample, valid in zip(
+            payloads, job.request.timestep_pad_mask, strict=True) if valid]
+        size = len(payloads) - self._before
+        before, bad_before, _ = self._frames(real[:-size], images=False)
+        frames, bad, problem = self._frames(real[-size:], images=True)
+        if not frames or (bad and bad[-1] is real[-1]):
+            return None, (*bad_before, *bad), problem
+        oldest = frames[:1]
+        padding = self._before + size - len(frames)
+        window = Window(
+            (*oldest * (self._before - len(before)), *before,
+             *oldest * (size - len(frames)), *frames), np.arange(len(payloads)) >= padding)
+        return window, (*bad_before, *bad), problem
+
+    def _frames(self, samples: Sequence[Sample], *, images: bool
+                ) -> tuple[list[Frame], list[Sample], str]:
+        """Returns the frames that can be decoded, the samples that cannot, and why the last."""
         frames: list[Frame] = []
-        earlier: list[Frame] = []
         bad: list[Sample] = []
         problem = ''
-        real = [(place, sample) for place, (sample, valid) in enumerate(zip(
-            job.request.payloads, job.request.timestep_pad_mask, strict=True)) if valid]
-        for place, sample in real:
-            decoded = self._decoder.frame(sample, images=place >= self._before)
+        for sample in samples:
+            decoded = self._decoder.frame(sample, images=images)
             self._report(decoded.problems, decoded.seen)
             if decoded.frame is not None:
-                (frames if place >= self._before else earlier).append(decoded.frame)
+                frames.append(decoded.frame)
             else:
                 bad.append(sample)
                 names = ' and '.join(f"'{name}'" for name in decoded.problems)
                 problem = f'the newest message on {names} cannot be used'
-        if not frames or (bad and bad[-1] is real[-1][1]):
-            return None, tuple(bad), problem
-        size = len(job.request.payloads)
-        padding = size - self._before - len(frames)
-        lead = (*(frames[:1] * (self._before - len(earlier))), *earlier)
-        window = Window((*lead, *(frames[:1] * padding), *frames),
-                        np.arange(size) >= self._before + padding)
-        return window, tuple(bad), problem
+        return frames, bad, problem

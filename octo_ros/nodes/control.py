@@ -63,7 +63,7 @@ class Control:
 
     def activate(self) -> None:
         """Starts from a clean slate."""
-        self._runtime.reset()
+        self.restart()
         self.latencies.clear()
         with self._lock:
             self._active = True

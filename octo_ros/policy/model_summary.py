@@ -11,9 +11,7 @@ from octo_ros.model.tokenizers import LANGUAGE_KEY
 from octo_ros.policy.model_inputs import UNUSED
 from octo_ros.policy.model_inputs import required_tasks
 from octo_ros.policy.normalization import dataset_entries
-from octo_ros.policy.normalization import entry_size
-from octo_ros.policy.proprio import PROPRIO
-from octo_ros.policy.proprio import VELOCITY
+from octo_ros.policy.normalization import entry_sizes
 from octo_ros.policy.text import TextProcessor
 
 
@@ -74,5 +72,4 @@ def _statistics(statistics: Mapping[str, Any]) -> list[str]:
 
 
 def _dimensions(entry: Mapping[str, Any]) -> str:
-    return ', '.join(f'{name} {entry_size(entry[name])}'
-                     for name in ('action', PROPRIO, VELOCITY) if name in entry)
+    return ', '.join(f'{name} {size}' for name, size in entry_sizes(entry).items())

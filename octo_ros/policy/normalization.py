@@ -15,6 +15,8 @@ from octo_ros.array_typing import Array
 from octo_ros.array_typing import Float
 from octo_ros.errors import ParameterError
 from octo_ros.errors import closest
+from octo_ros.policy.proprio import PROPRIO
+from octo_ros.policy.proprio import VELOCITY
 
 NORMALIZATION_TYPES = ('normal', 'bounds')
 _EPSILON = 1e-8
@@ -68,6 +70,12 @@ def entry_size(statistics: Any) -> int:
         if isinstance(statistics, Mapping) and name in statistics:
             return int(np.size(statistics[name]))
     return 0
+
+
+def entry_sizes(entry: Mapping[str, Any]) -> dict[str, int]:
+    """Returns the `entry_size` of everything in a dataset's statistics that is normalised."""
+    return {name: entry_size(entry[name])
+            for name in ('action', PROPRIO, VELOCITY) if name in entry}
 
 
 def action_size(statistics: Mapping[str, Any], kind: str = 'normal') -> int:

@@ -281,9 +281,11 @@ class OctoPolicy:
                 f'{stack.shape[-1]}; correct the list of joint names')
         if not np.isfinite(stack).all():
             raise ObservationError('A proprio vector must be finite, got NaN or infinity')
-        stamps = np.array([frame.stamp_ns if frame.proprio_ns is None else frame.proprio_ns
-                           for frame in window.frames])
-        made = {PROPRIO: stack, VELOCITY: velocity(stack, stamps)}
+        made = {PROPRIO: stack}
+        if VELOCITY in self._vectors:
+            made[VELOCITY] = velocity(stack, np.array([
+                frame.stamp_ns if frame.proprio_ns is None else frame.proprio_ns
+                for frame in window.frames]))
         return {key: normalize(made[key][self.spec.frames_before:], self._statistics[key],
                                self.params.normalization_type) for key in self._vectors}
 

@@ -167,7 +167,6 @@ def finetunes_language(config: Mapping[str, Any]) -> bool:
 
 def _observation_tokenizers(tokenizers: Mapping[str, Any], image_keys: Sequence[str],
                             params: ModelParams) -> dict[str, Any]:
-    proprio = params.proprio
     kept = {name: spec for name, spec in tokenizers.items()
             if _wanted(spec, image_keys, params)}
     cameras = [spec for spec in tokenizers.values() if spec['name'] == 'ImageTokenizer']
@@ -191,7 +190,7 @@ def _observation_tokenizers(tokenizers: Mapping[str, Any], image_keys: Sequence[
                     + closest(camera, [name.removeprefix('image_') for name in image_keys]))
             kept.setdefault(f'{camera}_{option}', make(key))
     lowdim = [spec for spec in kept.values() if spec['name'] == 'LowdimObsTokenizer']
-    if proprio and not lowdim:
+    if params.proprio and not lowdim:
         kept[PROPRIO] = _vector_tokenizer(PROPRIO, params)
     if params.velocity and not any(
             VELOCITY in spec['kwargs'].get('obs_keys', ()) for spec in lowdim):

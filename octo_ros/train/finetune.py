@@ -32,7 +32,6 @@ from octo_ros.errors import ParameterError
 from octo_ros.policy.compiling import with_precision
 from octo_ros.policy.images import crop_for
 from octo_ros.policy.octo_model import OctoModel
-from octo_ros.policy.proprio import PROPRIO
 from octo_ros.train.adapt import ModelParams
 from octo_ros.train.adapt import adapt_config
 from octo_ros.train.adapt import augmentation_of
@@ -253,8 +252,7 @@ def _statistics(episodes: EpisodeSet, subset: np.ndarray, mask: Sequence[bool] |
     rows = np.concatenate([
         np.arange(episodes.starts[index], episodes.starts[index] + episodes.lengths[index])
         for index in subset])
-    vectors = {key: values[rows] for key, values in episodes.vectors().items()
-               if key == PROPRIO or velocity}
+    vectors = {key: values[rows] for key, values in episodes.vectors(velocity=velocity).items()}
     return dataset_statistics(episodes.actions[rows], vectors, len(subset), mask)
 
 
