@@ -25,11 +25,13 @@ def velocity(
 
     Args:
         vectors: in the order of time; an angle that goes on at -pi has jumped.
-        stamps_ns: their times [ns]; entries of one time are one observation, repeated.
+        stamps_ns: their times [ns]; entries of one time are one observation, repeated. One that
+            goes back, as when a publisher's clock is set, counts as the latest before it.
 
     Returns:
         The velocities; zero where nothing is earlier.
     """
+    stamps_ns = np.maximum.accumulate(stamps_ns)
     earlier = np.searchsorted(stamps_ns, stamps_ns, side='left') - 1
     first = earlier < 0
     earlier = np.where(first, 0, earlier)

@@ -30,3 +30,15 @@ def test_repeated_frames_are_looked_past():
 
 def test_padding_at_the_start_stands_still():
     np.testing.assert_array_equal(velocity(np.ones((3, 2)), np.full(3, SECOND)), np.zeros((3, 2)))
+
+
+def test_a_stamp_that_goes_back_counts_as_the_one_before():
+    stamps_ns = np.array([10, 5, 12]) * SECOND
+    places = np.array([[0.0], [2.0], [4.0]])
+    np.testing.assert_array_equal(velocity(places, stamps_ns), [[0.0], [0.0], [1.0]])
+
+
+@given(stamps_ns=strategies.lists(strategies.integers(0, 5), min_size=1, max_size=8))
+def test_whatever_the_stamps_a_velocity_is_finite(stamps_ns):
+    places = np.arange(len(stamps_ns), dtype=float)[:, None]
+    assert np.isfinite(velocity(places, np.array(stamps_ns) * SECOND)).all()
