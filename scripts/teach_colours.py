@@ -37,6 +37,7 @@ from octo_ros.policy.images import preprocess
 from octo_ros.policy.normalization import normalize
 from octo_ros.sim.scene import COLOURS
 from octo_ros.train.adapt import instructed_tokenizer
+from octo_ros.train.adapt import with_pieces
 
 FIRST_SEED = 3_000_000
 NAME = 'primary_instructed'
@@ -191,7 +192,7 @@ def join(base: OctoModel, student: Mapping[str, Any]) -> OctoModel:
     proprio = tokenizers.pop('proprio')
     tokenizers |= {NAME: instructed_tokenizer('image_primary'), 'proprio': proprio}
     module = build_module(config['model'], params_shapes=base.params)
-    example = base.example_batch
+    example = with_pieces(base.example_batch, module)
     shapes = jax.eval_shape(
         module.init, jax.random.key(0), example['observation'], example['task'],
         example['observation']['timestep_pad_mask'])['params']

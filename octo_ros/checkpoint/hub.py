@@ -59,7 +59,7 @@ def download(source: HubPath, step: int | None = None) -> Path:
         CheckpointError: repository, revision or network cannot be had.
     """
     from huggingface_hub import snapshot_download
-    wanted = None if step is None else ['*.json', '*.msgpack', VOCABULARY_FILE, f'{step}/*']
+    wanted = None if step is None else ['*.json', '*.msgpack', f'*{VOCABULARY_FILE}', f'{step}/*']
     try:
         return Path(snapshot_download(
             source.repo, revision=source.revision, allow_patterns=wanted))

@@ -2,9 +2,11 @@
 
 `<path>/config.json`, `example_batch.msgpack` and `dataset_statistics.json` are written once;
 every step adds `<path>/<step>/default/` with `checkpoint` (all parameters in one msgpack file)
-and `_METADATA` (what Orbax 0.4 writes beside it).
+and `_METADATA` (what Orbax 0.4 writes beside it). For a language model that the hub does not have,
+`<path>/<its name>/` is written, too, see language_folder.py.
 """
 
+import functools
 import json
 import os
 import shutil
@@ -16,12 +18,14 @@ from typing import Any
 
 import numpy as np
 
+from octo_ros.checkpoint import language_folder
 from octo_ros.checkpoint import legacy
 from octo_ros.checkpoint import msgpack_tree
 from octo_ros.checkpoint.hub import VOCABULARY_FILE
 from octo_ros.checkpoint.merge import flatten
 from octo_ros.errors import CheckpointError
 from octo_ros.errors import ParameterError
+from octo_ros.model.t5 import T5Sizes
 
 CONFIG = 'config.json'
 EXAMPLE_BATCH = 'example_batch.msgpack'
@@ -53,7 +57,7 @@ def save_checkpoint(
         config: the training config, as in a loaded checkpoint.
         example_batch: one batch of size 1.
         dataset_statistics: statistics, nested by dataset or flat.
-        vocabulary: sentencepiece file to put beside them.
+        vocabulary: sentencepiece file to put beside them, or into the language model's folder.
 
     Returns:
         The step's folder.
@@ -80,16 +84,26 @@ def save_checkpoint(
         if dataset_statistics is not None:
             text = json.dumps(_to_lists(dataset_statistics))
             _once(root / STATISTICS, lambda file: file.write_text(text), _json)
-        if vocabulary is not None:
-            source = vocabulary
-            _once(root / VOCABULARY_FILE, lambda file: shutil.copyfile(source, file),
-                  Path.read_bytes)
+        _save_language(root, language_folder.own_language(config, params), vocabulary)
         _write_step(folder, params)
     except OSError as error:
         raise CheckpointError(
             f'{error.filename or root}: cannot be written ({error.strerror}); '
             'give a folder with room that may be written to') from error
     return folder
+
+
+def _save_language(root: Path, own: tuple[str, T5Sizes] | None, vocabulary: Path | None) -> None:
+    folder = root
+    if own is not None:
+        folder = root / own[0]
+        folder.mkdir(exist_ok=True)
+        for name, text in language_folder.files(own[1]).items():
+            _once(folder / name, functools.partial(Path.write_text, data=text), _json)
+    if vocabulary is not None:
+        source = vocabulary
+        _once(folder / VOCABULARY_FILE, lambda file: shutil.copyfile(source, file),
+              Path.read_bytes)
 
 
 def _write_step(folder: Path, params: Mapping[str, Any]) -> None:

@@ -5,7 +5,6 @@ from the checkpoint that ships with the package, its small vocabulary included, 
 """
 
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,7 @@ from octo_ros.checkpoint.save import save_checkpoint
 from octo_ros.model.config import example_batch
 from octo_ros.model.config import preset
 from octo_ros.policy.octo_model import OctoModel
-
-VOCABULARY = 'spiece.model'
+from octo_ros.policy.text import TextProcessor
 
 
 def write(name: str, folder: Path) -> None:
@@ -29,9 +27,9 @@ def write(name: str, folder: Path) -> None:
     config = {**read_config(shipped), 'model': preset(name)}
     batch = _with_actions(example_batch(), config['model']['heads']['action']['kwargs'])
     model = OctoModel.from_config(config, batch)
+    text = TextProcessor.from_config(config['text_processor'], [shipped])
     save_checkpoint(folder, 0, params=model.params, config=config, example_batch=batch,
-                    dataset_statistics=read_statistics(shipped))
-    shutil.copy(shipped / VOCABULARY, folder / VOCABULARY)
+                    dataset_statistics=read_statistics(shipped), vocabulary=text.vocabulary_file())
 
 
 def _with_actions(batch: dict[str, Any], head: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from octo_ros.model.block_transformer import Groups
 from octo_ros.model.tokenizers import EMBEDDINGS
 from octo_ros.model.tokenizers import LANGUAGE_KEY
 from octo_ros.model.tokenizers import PIECES
+from octo_ros.model.tokenizers import PIECES_KEY
 from octo_ros.model.tokenizers import Data
 from octo_ros.model.tokenizers import LanguageTokenizer
 from octo_ros.model.tokens import TokenGroup
@@ -95,16 +96,14 @@ class OctoTransformer(nn.Module):
         valid = jnp.asarray(timestep_pad_mask).astype(bool)
         self._check(observations, valid)
         groups: dict[str, TokenGroup] = {}
-        conditions = dict(tasks)
         for name, tokenizer in self.task_tokenizers.items():
-            group = tokenizer(observations, tasks, train=train)
-            if group is not None and isinstance(tokenizer, LanguageTokenizer):
-                conditions[LANGUAGE_KEY] = tokenizer.condition(tasks)
-            self._add(groups, f'task_{name}', group)
+            self._add(groups, f'task_{name}', tokenizer(observations, tasks, train=train))
+            if isinstance(tokenizer, LanguageTokenizer) and self.reads_pieces():
+                tasks = tokenizer.with_pieces(tasks)
         repeated = {f'obs_{name}': _repeat(group, valid.shape[1])
                     for name, group in groups.items() if self.repeat_task_tokens}
         for name, tokenizer in self.observation_tokenizers.items():
-            group = tokenizer(observations, conditions, train=train)
+            group = tokenizer(observations, tasks, train=train)
             if group is not None:
                 group = TokenGroup(group.tokens, group.mask & valid[:, :, None])
             self._add(groups, f'obs_{name}', group)
@@ -146,20 +145,23 @@ class OctoTransformer(nn.Module):
     def encode_language(self, tasks: Data) -> Float[Array, 'b n d'] | dict[str, Array]:
         """Returns the language model's embeddings of `tasks['language_instruction']`.
 
-        Where the instruction conditions an image encoder, too, the vector for that comes with
-        them, in a dictionary.
+        Where the words condition an image encoder, too, the vector for that comes with them, in
+        a dictionary.
         """
-        conditions = any(LANGUAGE_KEY in getattr(tokenizer, 'task_film_keys', ())
-                         for tokenizer in self.observation_tokenizers.values())
         for tokenizer in self.task_tokenizers.values():
             if isinstance(tokenizer, LanguageTokenizer):
                 instruction = tasks[LANGUAGE_KEY]
                 embeddings = tokenizer.encode(instruction)
-                if not conditions or not isinstance(instruction, Mapping):
+                if not self.reads_pieces() or not isinstance(instruction, Mapping):
                     return embeddings
                 return {EMBEDDINGS: embeddings, PIECES: tokenizer.count_pieces(instruction)}
         raise ParameterError('the model must have a language tokenizer to encode an instruction, '
                              f'got the task tokenizers {sorted(self.task_tokenizers)}')
+
+    def reads_pieces(self) -> bool:
+        """Returns whether the words condition an image encoder, as `language_pieces`."""
+        return any(PIECES_KEY in getattr(tokenizer, 'task_film_keys', ())
+                   for tokenizer in self.observation_tokenizers.values())
 
     def _add(self, groups: dict[str, TokenGroup], name: str, group: TokenGroup | None) -> None:
         if group is None:

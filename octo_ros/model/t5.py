@@ -18,9 +18,9 @@ from octo_ros.array_typing import Float
 from octo_ros.array_typing import Int
 from octo_ros.errors import CheckpointError
 
-_NUM_BUCKETS = 32
-_MAX_DISTANCE = 128
-_RMS_EPSILON = 1e-6
+NUM_BUCKETS = 32
+MAX_DISTANCE = 128
+RMS_EPSILON = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,10 +87,10 @@ def relative_buckets(relative_position: Int[np.ndarray, '*shape']) -> Int[np.nda
     One half of the 32 buckets is for keys after the query. Within a half, the first 8 buckets
     hold one distance each and the rest grow logarithmically up to distance 128.
     """
-    half = _NUM_BUCKETS // 2
+    half = NUM_BUCKETS // 2
     exact = half // 2
     distance = np.abs(relative_position)
-    growth = np.log(np.maximum(distance, 1) / exact) / np.log(_MAX_DISTANCE / exact)
+    growth = np.log(np.maximum(distance, 1) / exact) / np.log(MAX_DISTANCE / exact)
     far = np.minimum(exact + (growth * (half - exact)).astype(np.int32), half - 1)
     return np.where(relative_position > 0, half, 0) + np.where(distance < exact, distance, far)
 
@@ -102,7 +102,7 @@ class RMSNorm(nn.Module):
     def __call__(self, x: Float[Array, '*batch d']) -> Float[Array, '*batch d']:
         """Normalises over the last axis."""
         weight = self.param('weight', nn.initializers.ones, (x.shape[-1],))
-        return weight * (x / jnp.sqrt(jnp.square(x).mean(-1, keepdims=True) + _RMS_EPSILON))
+        return weight * (x / jnp.sqrt(jnp.square(x).mean(-1, keepdims=True) + RMS_EPSILON))
 
 
 class SelfAttention(nn.Module):
@@ -119,7 +119,7 @@ class SelfAttention(nn.Module):
         if self.owns_bias:
             place = np.arange(x.shape[1])
             buckets = relative_buckets(place[None, :] - place[:, None])
-            table = nn.Embed(_NUM_BUCKETS, heads, name='relative_attention_bias',
+            table = nn.Embed(NUM_BUCKETS, heads, name='relative_attention_bias',
                              embedding_init=nn.initializers.normal(x.shape[-1] ** -0.5))
             bias = bias + table(buckets).transpose(2, 0, 1)
         query, key, value = (self._project(name)(x).reshape(*x.shape[:2], heads, -1)

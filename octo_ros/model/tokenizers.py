@@ -31,7 +31,9 @@ from octo_ros.model.vision import EncoderSpec
 Data = Mapping[str, Any]
 LANGUAGE_KEY = 'language_instruction'
 EMBEDDINGS = 'embeddings'  # of an instruction that went through the language model before
-PIECES = 'pieces'  # its vector, see `LanguageTokenizer.count_pieces`
+PIECES = 'pieces'  # what `LanguageTokenizer.count_pieces` makes of it
+# The task entry with those numbers, which conditions image encoders like any other vector.
+PIECES_KEY = 'language_pieces'
 _TEXT_END = 1  # T5's id of the end of a text; that of padding is 0
 _log = logging.getLogger('octo_ros.model')
 
@@ -208,35 +210,32 @@ class LanguageTokenizer(nn.Module):
         if EMBEDDINGS in instruction:
             return jnp.asarray(instruction[EMBEDDINGS])
         if self.sizes is None:
-            raise CheckpointError(
-                'the language tokenizer has no encoder, so language_instruction must be an array '
-                'of embeddings, got token ids; remove the text processor from config.json')
+            raise _no_encoder()
         embeddings = self.hf_model(instruction['input_ids'], instruction['attention_mask'])
         return embeddings if self.finetune_encoder else jax.lax.stop_gradient(embeddings)
 
-    def count_pieces(self, instruction: Any) -> Any:
-        """Returns `{input_ids, ...}` as a vector, and anything else as it is.
-
-        The vector (b, vocab) says how often each piece of the vocabulary stands in the text. It
-        conditions an image encoder (FiLM), where Octo itself takes vectors alone: from the first
-        training step on it tells the words apart, which a fresh language model does not.
-        """
-        if not isinstance(instruction, Mapping) or self.sizes is None:
-            return instruction
+    def count_pieces(self, instruction: Mapping[str, Any]) -> UInt8[Array, 'b vocab']:
+        """Returns how often each piece of the vocabulary stands in `{input_ids, ...}`."""
         if PIECES in instruction:
             return jnp.asarray(instruction[PIECES])
+        if self.sizes is None:
+            raise _no_encoder()
         ids = jnp.asarray(instruction['input_ids'])
         pieces = jax.nn.one_hot(ids, self.sizes.vocab_size, dtype=jnp.uint8)
         return jnp.sum(pieces * (ids > _TEXT_END)[..., None], axis=1, dtype=jnp.uint8)
 
-    def condition(self, tasks: Data) -> Any:
-        """Returns what conditions an image encoder: pieces are zero without an instruction."""
-        instruction = tasks[LANGUAGE_KEY]
-        vector = self.count_pieces(instruction)
-        if vector is instruction:
-            return vector
-        real = pad_mask((len(vector), 1), tasks, (LANGUAGE_KEY,), proper=self.proper_pad_mask)
-        return vector.astype(jnp.float32) * real
+    def with_pieces(self, tasks: Data) -> dict[str, Any]:
+        """Returns the task with `language_pieces` (b, vocab), all zero without an instruction.
+
+        This vector conditions an image encoder (FiLM): from the first training step on it tells
+        the words apart, which a fresh language model does not. Given ones are kept.
+        """
+        instruction = tasks.get(LANGUAGE_KEY)
+        if PIECES_KEY in tasks or not isinstance(instruction, Mapping):
+            return dict(tasks)
+        pieces = self.count_pieces(instruction)
+        real = pad_mask((len(pieces), 1), tasks, (LANGUAGE_KEY,), proper=self.proper_pad_mask)
+        return {**tasks, PIECES_KEY: pieces.astype(jnp.float32) * real}
 
     def __call__(self, observations: Data, tasks: Data, *, train: bool) -> TokenGroup | None:
         """Returns tokens (b, n, d), or None when the task has no `language_instruction`."""
@@ -246,6 +245,12 @@ class LanguageTokenizer(nn.Module):
         tokens = self.encode(tasks[LANGUAGE_KEY])
         mask = pad_mask(tokens.shape[:-1], tasks, (LANGUAGE_KEY,), proper=self.proper_pad_mask)
         return TokenGroup(tokens, mask)
+
+
+def _no_encoder() -> CheckpointError:
+    return CheckpointError(
+        'the language tokenizer has no encoder, so language_instruction must be an array of '
+        'embeddings, got token ids; remove the text processor from config.json')
 
 
 class LowdimObsTokenizer(nn.Module):

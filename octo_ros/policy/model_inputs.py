@@ -21,6 +21,7 @@ from octo_ros.errors import closest
 from octo_ros.model.octo import OctoModule
 from octo_ros.model.tokenizers import EMBEDDINGS
 from octo_ros.model.tokenizers import LANGUAGE_KEY
+from octo_ros.model.tokenizers import PIECES_KEY
 from octo_ros.model.tokenizers import ImageTokenizer
 from octo_ros.model.tokenizers import match_keys
 from octo_ros.policy.text import TextProcessor
@@ -56,7 +57,7 @@ def create_tasks(
         task.update(goals)
         padded = {key for stack in stacks if stack & goals.keys() for key in stack - goals.keys()}
     else:
-        padded = example.keys() - {_MASKS, LANGUAGE_KEY}
+        padded = example.keys() - {_MASKS, LANGUAGE_KEY, PIECES_KEY}
     task.update({
         key: np.zeros((batch, *np.shape(example[key])[1:]), np.asarray(example[key]).dtype)
         for key in sorted(padded)})
@@ -86,7 +87,8 @@ def goal_examples(module: OctoModule, example_batch: Mapping[str, Any]) -> dict[
     read = {key for tokenizer in _image_tokenizers(module)
             for patterns in (tokenizer.task_stack_keys, tokenizer.task_film_keys)
             for key in match_keys(patterns, known)}
-    return {key: known[key] for key in sorted(read - {_MASKS, LANGUAGE_KEY, *_BOOKKEEPING})}
+    read -= {_MASKS, LANGUAGE_KEY, PIECES_KEY, *_BOOKKEEPING}
+    return {key: known[key] for key in sorted(read)}
 
 
 def goal_stacks(module: OctoModule, example_task: Mapping[str, Any]) -> list[set[str]]:
@@ -139,9 +141,13 @@ def check_observations(example: Mapping[str, Any], observations: Mapping[str, An
 
 
 def required_tasks(module: OctoModule, observations: Mapping[str, Any]) -> list[str]:
-    """Returns the task entries, sorted, that condition (FiLM) an image encoder which these use."""
+    """Returns the task entries, sorted, that condition (FiLM) an image encoder which these use.
+
+    The pieces of an instruction are counted by the model, which needs the instruction for that.
+    """
     return sorted({
-        key for tokenizer in _image_tokenizers(module)
+        LANGUAGE_KEY if key == PIECES_KEY else key
+        for tokenizer in _image_tokenizers(module)
         if not tokenizer.obs_stack_keys or tokenizer.observation_keys(observations)
         for key in tokenizer.task_film_keys})
 
@@ -154,7 +160,8 @@ def check_tasks(
     Raises:
         TaskError: a shape differs, an image is not uint8, or a required entry is missing.
     """
-    missing = [key for key in required if key not in tasks]
+    missing = [key for key in required if key not in tasks and not (
+        key == LANGUAGE_KEY and PIECES_KEY in tasks)]
     if missing:
         raise TaskError(
             f'the task must have {", ".join(missing)}, which conditions the image encoder, got '

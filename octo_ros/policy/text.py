@@ -1,9 +1,10 @@
 """Instructions to token ids, as T5's tokenizer made them during training.
 
 The vocabulary is a sentencepiece file. Released checkpoints do not carry it; it is looked for in
-a path given by the user, in the checkpoint folder (`spiece.model`), and in the cache of the
-Hugging Face hub or on the hub itself. It is read only once a text asks for it: the empty text,
-which stands for 'no instruction', is the same in every T5 vocabulary.
+a path given by the user, in the checkpoint folder (`spiece.model`, also in a folder with the
+language model's name), and in the cache of the Hugging Face hub or on the hub itself. It is read
+only once a text asks for it: the empty text, which stands for 'no instruction', is the same in
+every T5 vocabulary.
 """
 
 import logging
@@ -79,7 +80,8 @@ class TextProcessor:
         self.tokenizer_name = tokenizer_name
         self.max_length = max_length
         self._given = Path(vocabulary).expanduser() if vocabulary else None
-        self._search = tuple(search)
+        self._search = tuple(
+            folder for root in search for folder in (root / tokenizer_name, root))
         self._size = vocabulary_size
         self._file: Path | None = None
         self._pieces: sentencepiece.SentencePieceProcessor | None = None

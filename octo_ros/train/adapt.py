@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from octo_ros.data.augment import check_options
 from octo_ros.data.augment import default_options
 from octo_ros.errors import ParameterError
 from octo_ros.errors import closest
-from octo_ros.model.tokenizers import LANGUAGE_KEY
+from octo_ros.model.octo import OctoModule
+from octo_ros.model.tokenizers import PIECES_KEY
+from octo_ros.model.tokenizers import LanguageTokenizer
 from octo_ros.params import param
 from octo_ros.policy.proprio import PROPRIO
 from octo_ros.policy.proprio import VELOCITY
@@ -218,10 +222,26 @@ def instructed_tokenizer(key: str) -> dict[str, Any]:
     """Returns a tokenizer in detail that looks for what is told; goal images tell it nothing."""
     spec = _detail_tokenizer(key)
     del spec['kwargs']['task_stack_keys']
-    spec['kwargs'] |= {'task_film_keys': [LANGUAGE_KEY], 'use_token_learner': True,
+    spec['kwargs'] |= {'task_film_keys': [PIECES_KEY], 'use_token_learner': True,
                        'num_tokens': _INSTRUCTED_TOKENS}
     spec['kwargs']['encoder']['kwargs']['use_film'] = True
     return spec
+
+
+def with_pieces(example: Mapping[str, Any], module: OctoModule) -> dict[str, Any]:
+    """Returns the example batch with the vector of words, where an image encoder reads it.
+
+    Octo finds in the example what shape its inputs have.
+    """
+    transformer = module.octo_transformer
+    sizes = [tokenizer.sizes for tokenizer in transformer.task_tokenizers.values()
+             if isinstance(tokenizer, LanguageTokenizer) and tokenizer.sizes is not None]
+    if not sizes or not transformer.reads_pieces():
+        return dict(example)
+    task = example['task']
+    masks = {**task['pad_mask_dict'], PIECES_KEY: np.ones(1, bool)}
+    pieces = np.zeros((1, sizes[0].vocab_size), np.float32)
+    return {**example, 'task': {**task, PIECES_KEY: pieces, 'pad_mask_dict': masks}}
 
 
 def _wanted(spec: Mapping[str, Any], image_keys: Sequence[str], params: ModelParams) -> bool:

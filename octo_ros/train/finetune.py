@@ -39,6 +39,7 @@ from octo_ros.train.adapt import finetunes_language
 from octo_ros.train.adapt import horizon_of
 from octo_ros.train.adapt import no_augmentation
 from octo_ros.train.adapt import record_run
+from octo_ros.train.adapt import with_pieces
 from octo_ros.train.devices import Devices
 from octo_ros.train.devices import is_first
 from octo_ros.train.evaluate import Evaluator
@@ -269,6 +270,7 @@ def _merged(base: OctoModel, config: Mapping[str, Any], example: Mapping[str, An
             begin: Callable[[Mapping[str, Any]], Mapping[str, Any]],
             statistics: Mapping[str, Any]) -> tuple[OctoModel, MergeReport]:
     module = build_module(config['model'], params_shapes=base.params)
+    example = with_pieces(example, module)
     mask = example['observation']['timestep_pad_mask']
     init = functools.partial(module.init, jax.random.key(seed))
     shapes = jax.eval_shape(init, example['observation'], example['task'], mask)['params']

@@ -149,24 +149,30 @@ IDS = {'input_ids': np.array([[5, 3, 5, 1, 0], [2, 1, 0, 0, 0]]),
        'attention_mask': np.array([[1, 1, 1, 1, 0], [1, 1, 0, 0, 0]])}
 
 
-def condition(instruction, **masks):
-    tasks = {'language_instruction': instruction, **masks}
-    return LanguageTokenizer(encoder='t5', sizes=SIZES).bind({}).condition(tasks)
+def pieces(instruction, **others):
+    tasks = {'language_instruction': instruction, **others}
+    tokenizer = LanguageTokenizer(encoder='t5', sizes=SIZES).bind({})
+    return tokenizer.with_pieces(tasks).get('language_pieces')
 
 
 def test_an_instruction_conditions_an_encoder_by_the_number_of_each_piece():
-    np.testing.assert_array_equal(condition(IDS), [[0, 0, 0, 1, 0, 2], [0, 0, 1, 0, 0, 0]])
+    np.testing.assert_array_equal(pieces(IDS), [[0, 0, 0, 1, 0, 2], [0, 0, 1, 0, 0, 0]])
 
 
 def test_an_absent_instruction_conditions_by_zeros():
     masked = {'pad_mask_dict': {'language_instruction': np.array([False, True])}}
     np.testing.assert_array_equal(
-        condition(IDS, **masked), [[0, 0, 0, 0, 0, 0], [0, 0, 1, 0, 0, 0]])
+        pieces(IDS, **masked), [[0, 0, 0, 0, 0, 0], [0, 0, 1, 0, 0, 0]])
 
 
-def test_a_vector_conditions_an_encoder_as_it_is():
-    vector = np.array([[0.5, -2.0]])
-    assert condition(vector, pad_mask_dict={'language_instruction': np.zeros(1, bool)}) is vector
+def test_pieces_that_are_given_condition_an_encoder_as_they_are():
+    given = np.array([[0.5, -2.0]])
+    masked = {'pad_mask_dict': {'language_instruction': np.zeros(1, bool)}}
+    assert pieces(IDS, language_pieces=given, **masked) is given
+
+
+def test_embeddings_have_no_pieces_to_count():
+    assert pieces(np.zeros((1, 4))) is None
 
 
 def test_a_task_without_instruction_gives_no_tokens():

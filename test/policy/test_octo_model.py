@@ -260,7 +260,9 @@ def test_what_is_saved_loads_again_with_its_vocabulary(shipped, tmp_path):
         again.text_processor.encode(text)['input_ids'],
         shipped.text_processor.encode(text)['input_ids'])
     assert {file.name for file in tmp_path.iterdir()} == {
-        '12', 'config.json', 'example_batch.msgpack', 'dataset_statistics.json', 'spiece.model'}
+        '12', 'config.json', 'example_batch.msgpack', 'dataset_statistics.json', 't5-demo'}
+    assert {file.name for file in (tmp_path / 't5-demo').iterdir()} == {
+        'config.json', 'tokenizer_config.json', 'spiece.model'}
 
 
 def test_random_weights_differ_between_keys(shipped):
@@ -355,9 +357,9 @@ def test_a_vocabulary_with_more_ids_than_the_model_is_refused(golden):
 
 
 def test_a_folder_with_another_vocabulary_is_not_saved_into(shipped, copy):
-    vocabulary = copy / 'spiece.model'
+    vocabulary = copy / 't5-demo' / 'spiece.model'
     vocabulary.write_bytes(b'another one')
-    with pytest.raises(CheckpointError, match=r'/copy/spiece\.model: must be that of the model'):
+    with pytest.raises(CheckpointError, match=r'/t5-demo/spiece\.model: must be that of'):
         shipped.save_pretrained(1, copy)
     assert vocabulary.read_bytes() == b'another one'
     assert not (copy / '1').exists()

@@ -65,6 +65,13 @@ def test_the_vocabulary_beside_the_checkpoint_is_found(vocabulary):
     assert 1 in ids
 
 
+def test_a_vocabulary_in_a_folder_with_the_tokenizers_name_is_found(vocabulary, tmp_path):
+    (tmp_path / 't5-tiny').mkdir()
+    (tmp_path / 't5-tiny' / 'spiece.model').symlink_to(vocabulary)
+    processor = TextProcessor('t5-tiny', 16, search=[tmp_path])
+    assert processor.vocabulary_file() == tmp_path / 't5-tiny' / 'spiece.model'
+
+
 def test_a_given_vocabulary_wins_over_every_other(vocabulary, tmp_path):
     (tmp_path / 'spiece.model').write_bytes(b'another one')
     processor = TextProcessor.from_config(CONFIG, [tmp_path], vocabulary=vocabulary)

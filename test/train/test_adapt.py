@@ -8,6 +8,7 @@ import pytest
 from octo_ros import OctoModel
 from octo_ros.checkpoint.spec_registry import build_module
 from octo_ros.errors import ParameterError
+from octo_ros.errors import TaskError
 from octo_ros.policy.images import crop_for
 from octo_ros.policy.policy import OctoPolicy
 from octo_ros.policy.policy import PolicyParams
@@ -118,6 +119,23 @@ def test_an_instructed_camera_gets_8_tokens_that_depend_on_the_words(instructed)
     np.testing.assert_array_equal(red, again)
     assert not instructed.report.unexpected
     assert all('primary_instructed' in path for path in instructed.report.missing)
+
+
+def test_words_condition_as_the_vector_does_that_the_reference_is_to_be_given(instructed):
+    model = instructed.model
+    tasks = model.create_tasks(texts=['follow red'])
+    ids = tasks['language_instruction']['input_ids'][0]
+    pieces = np.zeros_like(model.example_batch['task']['language_pieces'])
+    np.add.at(pieces[0], ids[ids > 1], 1)
+    given = {**model.example_batch['task'], **tasks, 'language_pieces': pieces}
+    np.testing.assert_array_equal(
+        instructed_tokens(model, tasks), instructed_tokens(model, given))
+
+
+def test_an_instructed_model_without_words_says_that_it_needs_them(instructed):
+    observation = instructed.model.example_batch['observation']
+    with pytest.raises(TaskError, match='must have language_instruction, which conditions'):
+        instructed.model.run_transformer(observation, {}, observation['timestep_pad_mask'])
 
 
 def test_an_instruction_encoded_before_conditions_as_its_words_do(instructed):
