@@ -24,6 +24,7 @@ POLICY = [
     'rosbags>=0.11.9',
     'ruamel.yaml.clib>=0.2.12',  # rosbags opens a recording in 2 ms with it, in 100 ms without
     'sentencepiece>=0.2.0',
+    'simplejpeg>=1.8.2',
     'transforms3d>=0.4.1',
 ]
 

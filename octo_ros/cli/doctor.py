@@ -26,6 +26,7 @@ PACKAGES = (
     ('msgpack', 'msgpack', 'reads checkpoints'),
     ('numpy', 'numpy', 'arrays'),
     ('cv2', 'opencv-python-headless', 'decodes images'),
+    ('simplejpeg', 'simplejpeg', 'decodes JPEG, and tells what is damaged'),
     ('yaml', 'pyyaml', 'reads robot profiles'),
     ('transforms3d', 'transforms3d', 'rotations of poses'),
     ('sentencepiece', 'sentencepiece', 'reads instructions'),

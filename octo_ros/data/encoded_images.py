@@ -9,6 +9,7 @@ from octo_ros.array_typing import Int
 from octo_ros.array_typing import UInt8
 from octo_ros.data.assemble import Frames
 from octo_ros.data.assemble import Trouble
+from octo_ros.policy import jpeg
 from octo_ros.policy.images import preprocess
 
 # A picture is taken as its pixels lie, as Octo's own pipeline takes it.
@@ -16,12 +17,14 @@ _FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 
 def decode_picture(data: bytes | None) -> UInt8[np.ndarray, 'ih iw 3'] | None:
-    """Returns a picture as RGB, or None when these bytes are none."""
+    """Returns a picture as RGB, or None when these bytes are none, or damaged."""
     if not data:
         return None
     try:
+        if data.startswith(jpeg.START):
+            return jpeg.decode_jpeg(data)
         found = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS)
-    except cv2.error:
+    except (cv2.error, ValueError):
         return None
     return None if found is None else np.ascontiguousarray(found[..., ::-1])
 

@@ -21,6 +21,7 @@ from octo_ros.array_typing import Float
 from octo_ros.array_typing import UInt8
 from octo_ros.errors import ObservationError
 from octo_ros.errors import closest
+from octo_ros.policy import jpeg
 from octo_ros.policy.poses import Pose
 
 if hasattr(cv2, 'setLogLevel'):  # what it says of a damaged frame, our own error says
@@ -173,7 +174,14 @@ def _decode_compressed(message: Any) -> _Rgb:
     data = np.frombuffer(message.data, np.uint8)
     if not data.size:
         raise ObservationError(f"compressed image '{message.format}' must hold data, got 0 bytes")
-    _check_end(data.tobytes(), message.format)
+    encoded = data.tobytes()
+    _check_end(encoded, message.format)
+    if encoded.startswith(jpeg.START):
+        try:
+            return jpeg.decode_jpeg(encoded)
+        except ValueError as error:
+            raise ObservationError(f"compressed image '{message.format}' is damaged: {error}; a "
+                                   'cable, a USB port or the bandwidth may be at fault') from error
     try:
         image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     except cv2.error:
@@ -191,11 +199,8 @@ def _decode_compressed(message: Any) -> _Rgb:
 
 
 def _check_end(data: bytes, name: str) -> None:
-    """Raises when the end mark is missing: OpenCV fills what is lacking with grey, in silence.
-
-    A JPEG that lost bytes in its middle keeps the mark and is not noticed: OpenCV does not tell.
-    """
-    for start, end in ((b'\xff\xd8', b'\xff\xd9'), (b'\x89PNG', b'IEND')):
+    """Raises when the end mark is missing: OpenCV fills what is lacking with grey, in silence."""
+    for start, end in ((jpeg.START, b'\xff\xd9'), (b'\x89PNG', b'IEND')):
         if not data.startswith(start):
             continue
         mark = data.rfind(end)

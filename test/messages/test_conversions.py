@@ -181,6 +181,14 @@ def test_truncated_compressed_image_is_refused(messages, suffix):
         decode_image(messages.compressed(data[:len(data) // 2]))
 
 
+def test_a_jpeg_that_lost_bytes_in_its_middle_is_refused(messages):
+    picture = cv2.GaussianBlur(_noise(96, 128, 3), (0, 0), 3)
+    data = cv2.imencode('.jpg', picture)[1].tobytes()
+    middle = len(data) // 2
+    with pytest.raises(ObservationError, match='is damaged: Corrupt JPEG data'):
+        decode_image(messages.compressed(data[:middle] + data[middle + 100:]))
+
+
 @pytest.mark.parametrize('suffix', ['.png', '.jpg'])
 @pytest.mark.parametrize('zeros', [64, 1100, 4096, 200_000])
 def test_a_buffer_larger_than_its_compressed_image_is_not_truncated(messages, suffix, zeros):
