@@ -27,11 +27,8 @@ SMALL = ['token_size=32', 'layers=1', 'heads=2', 'mlp_dim=32', 'stem_features=[3
 
 @pytest.fixture
 def environment(tmp_path):
-    """Programs are compiled once, quickly, and kept for the next process."""
-    return os.environ | {
-        'XDG_CACHE_HOME': str(tmp_path / 'cache'), 'JAX_PLATFORMS': 'cpu',
-        'XLA_FLAGS': '--xla_backend_optimization_level=0 '
-                     '--xla_llvm_disable_expensive_passes=true'}
+    """Programs are compiled once and kept for the next process."""
+    return os.environ | {'XDG_CACHE_HOME': str(tmp_path / 'cache'), 'JAX_PLATFORMS': 'cpu'}
 
 
 def run(environment, *words):

@@ -24,8 +24,6 @@ from octo_ros.train.params import TrainParams
 from test.train.conftest import run_params
 
 ROOT = Path(__file__).resolve().parents[2]
-QUICK_TO_COMPILE = (
-    '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true')
 QUICK = {'batch_size': 8, 'log_every': 1, 'eval_every': 4, 'save_every': 2, 'eval_samples': 1,
          'eval_steps': 4}
 SHORT = {'steps': 3, 'task.modality': 'language_conditioned'}
@@ -50,7 +48,7 @@ def start(episodes, compilation_cache):
 def _start(episodes, cache, folder, *where, devices, **flat):
     environment = os.environ | cache | {
         'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT), 'PYTHONUNBUFFERED': '1',
-        'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices} {QUICK_TO_COMPILE}'}
+        'XLA_FLAGS': f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"}
     command = [sys.executable, str(ROOT / 'test/train/run_training.py'), str(episodes.path),
                str(folder), json.dumps(QUICK | flat), *map(str, where)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
