@@ -101,11 +101,15 @@ def package(module: str, distribution: str, purpose: str) -> Finding:
 
 def accelerator() -> Finding:
     """Says on which device JAX runs."""
+    fix = 'set JAX_PLATFORMS=cpu, or install the jaxlib of your CUDA version'
+    try:
+        from octo_ros.policy import device
+    except ImportError as error:
+        return Finding('device', FAILURE, str(error), fix)
     try:
         devices = importlib.import_module('jax').devices()
-    except (ImportError, RuntimeError) as error:
-        return Finding('device', FAILURE, str(error).splitlines()[0],
-                       'set JAX_PLATFORMS=cpu, or install the jaxlib of your CUDA version')
+    except device.UNUSABLE as error:
+        return Finding('device', FAILURE, device.why_unusable(error), fix)
     names = ', '.join(f'{device.platform} {device.device_kind}' for device in devices)
     if devices[0].platform == 'cpu':
         return Finding('device', WARNING, f'{names} (no accelerator: a full-size Octo is slow)',

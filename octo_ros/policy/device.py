@@ -9,6 +9,8 @@ import jax
 from jax.experimental.compilation_cache import compilation_cache as jax_cache
 
 _LOGGER = logging.getLogger('octo_ros.policy.device')
+# What JAX raises for an accelerator that is not there: for some with a text, for CUDA without.
+UNUSABLE = (RuntimeError, AssertionError)
 # Not 'off': YAML reads that as false, and so does the command line of ROS.
 NO_CACHE = 'none'
 
@@ -60,15 +62,26 @@ def keep_programs(folder: pathlib.Path) -> bool:
 
 
 @functools.lru_cache(maxsize=1)
+def backend() -> str:
+    """Returns the backend in use; takes the CPU where the wanted accelerator cannot be used."""
+    try:
+        return jax.default_backend()
+    except UNUSABLE as error:
+        _LOGGER.warning('The wanted accelerator cannot be used (%s).', why_unusable(error))
+        jax.config.update('jax_platforms', 'cpu')
+        return jax.default_backend()
+
+
+def why_unusable(error: Exception) -> str:
+    """Returns in one line why JAX has no such accelerator, which it does not always say."""
+    wanted = getattr(jax.config, 'jax_platforms', None)
+    return (str(error) or f"jaxlib has none for JAX_PLATFORMS='{wanted}'").splitlines()[0]
+
+
+@functools.lru_cache(maxsize=1)
 def _open_device() -> None:
     """Opens the default device; without an accelerator says so once and takes the CPU."""
-    try:
-        backend = jax.default_backend()
-    except RuntimeError as error:
-        jax.config.update('jax_platforms', 'cpu')
-        _LOGGER.warning('The wanted accelerator cannot be used (%s).', str(error).split('\n')[0])
-        backend = jax.default_backend()
-    if backend == 'cpu':
+    if backend() == 'cpu':
         _LOGGER.warning('No accelerator is in use: the policy runs on the CPU.')
     else:
         _LOGGER.info('The policy runs on %s.', jax.devices()[0].device_kind)

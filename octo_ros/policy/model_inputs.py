@@ -1,4 +1,4 @@
-"""What goes into the model: tasks built from goals and texts, and shapes held to the example."""
+"""What goes into the model: what it may be, and shapes held to the example batch."""
 
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -17,62 +17,18 @@ from octo_ros.errors import ObservationError
 from octo_ros.errors import OctoError
 from octo_ros.errors import ParameterError
 from octo_ros.errors import TaskError
-from octo_ros.errors import closest
 from octo_ros.model.octo import OctoModule
 from octo_ros.model.tokenizers import EMBEDDINGS
 from octo_ros.model.tokenizers import LANGUAGE_KEY
 from octo_ros.model.tokenizers import PIECES_KEY
 from octo_ros.model.tokenizers import ImageTokenizer
 from octo_ros.model.tokenizers import match_keys
-from octo_ros.policy.text import TextProcessor
-from octo_ros.policy.text import check_instruction
 
-_MASKS = 'pad_mask_dict'
+MASKS = 'pad_mask_dict'
 # Entries of a training batch that no model uses, and those that may be missing at run time.
 UNUSED = frozenset({'timestep', 'task_completed'})
 _BOOKKEEPING = UNUSED | {'timestep_pad_mask'}
 
-
-def create_tasks(
-    example: Mapping[str, Any], text_processor: TextProcessor | None, *,
-    goals: Mapping[str, Array] | None, texts: Sequence[str] | None,
-    known_goals: Mapping[str, Array], stacks: Sequence[Set[str]] = (),
-) -> dict[str, Any]:
-    """Builds a batch of tasks as training saw them, see `OctoModel.create_tasks`.
-
-    Args:
-        example: the task entry of the example batch.
-        text_processor: turns texts into ids; None when the model has no language.
-        goals: goal images (b, ih, iw, c), by key.
-        texts: one instruction per item of the batch.
-        known_goals: what goals may be, as `goal_examples` returns it.
-        stacks: goals that go together, as `goal_stacks` returns them.
-    """
-    if goals is not None:
-        check_mapping('goals', goals, TaskError)
-        _check_goals(goals, known_goals)
-    batch = _batch_size(goals, texts)
-    task: dict[str, Any] = {}
-    if goals is not None:
-        task.update(goals)
-        padded = {key for stack in stacks if stack & goals.keys() for key in stack - goals.keys()}
-    else:
-        padded = example.keys() - {_MASKS, LANGUAGE_KEY, PIECES_KEY}
-    task.update({
-        key: np.zeros((batch, *np.shape(example[key])[1:]), np.asarray(example[key]).dtype)
-        for key in sorted(padded)})
-    masks = {key: np.full(batch, key not in padded) for key in task}
-    if texts is not None:
-        if text_processor is None:
-            raise TaskError(
-                'a text cannot be used: this checkpoint has no text processor; give goal images '
-                f'for {", ".join(known_goals) or "a checkpoint that takes them"} instead')
-        for text in texts:
-            check_instruction(text)
-    if text_processor is not None:
-        task[LANGUAGE_KEY] = text_processor.encode(texts if texts is not None else batch * [''])
-    masks[LANGUAGE_KEY] = np.full(batch, texts is not None)
-    return {**task, _MASKS: masks}
 
 
 def goal_examples(module: OctoModule, example_batch: Mapping[str, Any]) -> dict[str, Array]:
@@ -87,7 +43,7 @@ def goal_examples(module: OctoModule, example_batch: Mapping[str, Any]) -> dict[
     read = {key for tokenizer in _image_tokenizers(module)
             for patterns in (tokenizer.task_stack_keys, tokenizer.task_film_keys)
             for key in match_keys(patterns, known)}
-    read -= {_MASKS, LANGUAGE_KEY, PIECES_KEY, *_BOOKKEEPING}
+    read -= {MASKS, LANGUAGE_KEY, PIECES_KEY, *_BOOKKEEPING}
     return {key: known[key] for key in sorted(read)}
 
 
@@ -125,6 +81,26 @@ def check_stacks(module: OctoModule, example: Mapping[str, Mapping[str, Any]],
                     f'the {what} must have all of {", ".join(sorted(stack))}, which this '
                     f'checkpoint stacks, lacks {", ".join(missing)}; give zeros for it, and '
                     'False in pad_mask_dict')
+
+
+def check_all(module: OctoModule, example: Mapping[str, Any], observations: Mapping[str, Any],
+              tasks: Mapping[str, Any], mask: Any) -> tuple[Bool[Array, 'b t'], list[str]]:
+    """Holds what is given to a model to its example batch.
+
+    Returns:
+        The mask of real steps, see `read_mask`, and messages on what is missing or unknown.
+
+    Raises:
+        ObservationError, TaskError: something cannot be used.
+    """
+    check_mapping('observations', observations, ObservationError)
+    check_mapping('tasks', tasks, TaskError)
+    found = read_mask(observations, mask)
+    messages = check_observations(example['observation'], observations)
+    messages += check_tasks(example['task'], tasks, required_tasks(module, observations))
+    check_batch(tasks, found.shape[0])
+    check_stacks(module, example, observations, tasks)
+    return found, messages + goal_messages(module, observations, tasks)
 
 
 def check_observations(example: Mapping[str, Any], observations: Mapping[str, Any]) -> list[str]:
@@ -236,7 +212,7 @@ def check_batch(tasks: Mapping[str, Any], batch: int) -> None:
 def check_mapping(name: str, value: Any, error: Callable[[str], OctoError]) -> None:
     """Raises the error for an argument that is no mapping of keys to arrays."""
     if not isinstance(value, Mapping):
-        raise error(f'{name} must be a dict of arrays by key, got {_short(value)}; see the '
+        raise error(f'{name} must be a dict of arrays by key, got {short(value)}; see the '
                     "model's example_batch")
 
 
@@ -247,7 +223,7 @@ def check_key(rng: Any) -> None:
     plain = kind == np.uint32 and len(shape) == 1
     if rng is not None and not typed and not plain:
         raise ParameterError(
-            f'rng must be one random key, got {_short(rng)}; make one by jax.random.key(seed)')
+            f'rng must be one random key, got {short(rng)}; make one by jax.random.key(seed)')
 
 
 def _image_tokenizers(module: OctoModule) -> list[ImageTokenizer]:
@@ -259,13 +235,14 @@ def _image_tokenizers(module: OctoModule) -> list[ImageTokenizer]:
 
 def _is_padding(tasks: Mapping[str, Any], stack: Set[str], key: str) -> bool:
     """Returns True for a goal that is masked while others of its stack are not."""
-    masks = {name: tasks.get(_MASKS, {}).get(name, True) for name in stack}
+    masks = {name: tasks.get(MASKS, {}).get(name, True) for name in stack}
     if any(isinstance(mask, jax.core.Tracer) for mask in masks.values()):
         return False
     return not np.any(masks[key]) and any(np.any(mask) for mask in masks.values())
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """Returns a value for a message: of an array only its shape."""
     shape = getattr(value, 'shape', None)
     return f'{value!r:.60}' if shape is None else f'an array {value.dtype} of shape {shape}'
 
@@ -283,8 +260,8 @@ def _check(example: Mapping[str, Any], given: Mapping[str, Any], leading: int, w
                 f"{what} '{path}' must have the shape ({', '.join(map(str, (*axes, *wanted)))}) "
                 f'as in the example batch of the checkpoint, got {shape}; '
                 'resize it, or add the missing axes')
-        _check_pixels(f"{what} '{path}'", given_leaves[path], wanted_leaves[path], error)
-    ignored = {_MASKS, *_BOOKKEEPING}
+        check_pixels(f"{what} '{path}'", given_leaves[path], wanted_leaves[path], error)
+    ignored = {MASKS, *_BOOKKEEPING}
     missing = sorted(expected - given.keys() - ignored)
     unknown = sorted(given.keys() - example.keys() - ignored)
     messages = []
@@ -296,27 +273,8 @@ def _check(example: Mapping[str, Any], given: Mapping[str, Any], leading: int, w
     return messages
 
 
-def _batch_size(goals: Mapping[str, Array] | None, texts: Sequence[str] | None) -> int:
-    if isinstance(texts, str):
-        raise TaskError(f"texts must be a list with one text per item, got '{texts[:60]}'; "
-                        'put it into brackets')
-    if texts is not None and not isinstance(texts, Sequence):
-        raise TaskError(
-            f'texts must be a list with one text per item, got {_short(texts)}; make it a list')
-    if not goals and not texts:
-        raise TaskError('a task must have goals, texts or both, got neither')
-    sizes = {len(value) for value in (goals or {}).values()}
-    sizes |= set() if texts is None else {len(texts)}
-    if len(sizes) > 1:
-        raise TaskError(
-            f'goals and texts must have one batch size, got {", ".join(map(str, sorted(sizes)))}')
-    if 0 in sizes:
-        raise TaskError('a task must be for at least one item, got a batch of 0; give goals '
-                        '(b, ih, iw, c) with b > 0')
-    return sizes.pop()
 
-
-def _check_pixels(
+def check_pixels(
     what: str, given: Any, example: Any, error: Callable[[str], OctoError],
 ) -> None:
     """Raises the error for other numbers where the model takes pixels, which it scales itself."""
@@ -324,19 +282,3 @@ def _check_pixels(
     if example.dtype == np.uint8 and found != np.uint8:
         raise error(f'{what} must be uint8, 0 to 255, got {found}; give the pixels as the camera '
                     'has them: the model scales them itself')
-
-
-def _check_goals(goals: Mapping[str, Array], known: Mapping[str, Array]) -> None:
-    for key, goal in goals.items():
-        if key not in known:
-            raise TaskError(
-                f"the goal '{key}' must be one of {', '.join(known) or 'none (no goals are used)'}"
-                f'{closest(key, known)}')
-        wanted, shape = np.shape(known[key])[1:], np.shape(goal)
-        if len(shape) != len(wanted) + 1 or shape[1:] != wanted:
-            fix = ('add the batch axis: goal[None]' if len(shape) == len(wanted)
-                   else 'resize it as octo_ros.policy.images.preprocess does')
-            raise TaskError(
-                f"the goal '{key}' must have the shape (b, {', '.join(map(str, wanted))}), got "
-                f'{shape}; {fix}')
-        _check_pixels(f"the goal '{key}'", goal, known[key], TaskError)

@@ -21,17 +21,17 @@ from octo_ros.checkpoint.merge import merge_params
 from octo_ros.checkpoint.save import save_checkpoint
 from octo_ros.checkpoint.spec_registry import build_module
 from octo_ros.errors import CheckpointError
-from octo_ros.errors import ObservationError
 from octo_ros.errors import OctoError
 from octo_ros.errors import ParameterError
-from octo_ros.errors import TaskError
 from octo_ros.model.octo import OctoModule
 from octo_ros.model.tokens import TokenGroup
 from octo_ros.policy import head_options
 from octo_ros.policy import model_inputs
 from octo_ros.policy import model_summary
 from octo_ros.policy.compiling import with_precision
+from octo_ros.policy.device import backend
 from octo_ros.policy.normalization import unnormalize_actions
+from octo_ros.policy.task_batch import create_tasks
 from octo_ros.policy.text import TextProcessor
 
 Data = Mapping[str, Any]
@@ -94,6 +94,7 @@ class OctoModel:
             CheckpointError: a file is missing, damaged or does not fit the others.
             ParameterError: the path is none, or the step is not a whole number.
         """
+        backend()
         found = released.load(path_or_hf, step, revision=revision)
         with _making(f'{found.path}: its config and example batch'):
             module = build_module(found.config['model'], params_shapes=found.params)
@@ -132,6 +133,7 @@ class OctoModel:
         Raises:
             CheckpointError: the config makes no model.
         """
+        backend()
         key = jax.random.key(0) if rng is None else rng
         with _making('the config and example batch'):
             module = build_module(config['model'], params_shapes=params_shapes)
@@ -162,7 +164,7 @@ class OctoModel:
             TaskError: a key is unknown, a goal is not uint8 or of another size than the model's,
                 texts are no list, one is blank, batch sizes differ or are 0, nothing is given.
         """
-        return model_inputs.create_tasks(
+        return create_tasks(
             self.example_batch['task'], self.text_processor, goals=goals, texts=texts,
             known_goals=model_inputs.goal_examples(self.module, self.example_batch),
             stacks=model_inputs.goal_stacks(self.module, self.example_batch['task']))
@@ -311,16 +313,8 @@ class OctoModel:
         rng: PRNGKeyArray | None,
     ) -> Bool[Array, 'b t']:
         model_inputs.check_key(rng)
-        model_inputs.check_mapping('observations', observations, ObservationError)
-        model_inputs.check_mapping('tasks', tasks, TaskError)
-        found = model_inputs.read_mask(observations, mask)
-        messages = model_inputs.check_observations(self.example_batch['observation'], observations)
-        messages += model_inputs.check_tasks(
-            self.example_batch['task'], tasks,
-            model_inputs.required_tasks(self.module, observations))
-        model_inputs.check_batch(tasks, found.shape[0])
-        model_inputs.check_stacks(self.module, self.example_batch, observations, tasks)
-        messages += model_inputs.goal_messages(self.module, observations, tasks)
+        found, messages = model_inputs.check_all(
+            self.module, self.example_batch, observations, tasks, mask)
         for message in [text for text in messages if text not in self._said]:
             self._said.add(message)
             _log.warning('%s', message)

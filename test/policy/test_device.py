@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -40,12 +41,24 @@ def test_a_second_start_finds_the_programs_of_the_first(tmp_path: pathlib.Path) 
     assert any((tmp_path / 'octo_ros/compilation').iterdir())
 
 
+@pytest.mark.parametrize('wanted', ['rocm', 'cuda'])
 def test_an_accelerator_that_is_not_there_is_told_once_and_the_cpu_serves(
-    tmp_path: pathlib.Path,
+    tmp_path: pathlib.Path, wanted: str,
 ) -> None:
-    done = run_python(COMPILE, XDG_CACHE_HOME=str(tmp_path), JAX_PLATFORMS='rocm')
+    done = run_python(COMPILE, XDG_CACHE_HOME=str(tmp_path), JAX_PLATFORMS=wanted)
     assert done.stdout.split()[0] == 'cpu'
     assert done.stderr.count('No accelerator is in use: the policy runs on the CPU') == 1
+    assert re.findall(r'The wanted accelerator cannot be used \((.*)\)', done.stderr) != ['']
+    assert done.stderr.count('The wanted accelerator cannot be used') == 1
+
+
+@pytest.mark.parametrize('wanted', ['cuda', 'tpu'])
+def test_a_checkpoint_loads_on_the_cpu_where_the_wanted_accelerator_is_not(wanted: str) -> None:
+    done = run_python(
+        'from octo_ros import OctoModel; import jax; '
+        "OctoModel.load_pretrained('untrained'); print(jax.default_backend())",
+        JAX_PLATFORMS=wanted)
+    assert done.stdout.split() == ['cpu']
     assert done.stderr.count('The wanted accelerator cannot be used') == 1
 
 
