@@ -80,6 +80,15 @@ class FrameDecoder:
             sample.stamp_ns, values, proprio, None if state is None else state.stamp_ns)
         return Decoded(frame, problems, tuple(seen))
 
+    def goal(self, key: str, message: Any) -> UInt8[np.ndarray, 'ih iw 3']:
+        """Decodes a goal image and resizes it. Slow for a photograph; any thread may call it.
+
+        Raises:
+            ObservationError: the image cannot be decoded.
+            TaskError: the policy has no goal of that key.
+        """
+        return self._preprocess(key, decode_image(message, self._fallback)).copy()
+
     def _decode(self, name: str, message: Stamped) -> np.ndarray | ObservationError:
         value: np.ndarray | ObservationError
         if id(message) not in self._cache:

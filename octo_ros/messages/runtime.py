@@ -26,7 +26,6 @@ from octo_ros.errors import ObservationError
 from octo_ros.errors import ParameterError
 from octo_ros.errors import TaskError
 from octo_ros.messages.checks import checked_image_keys
-from octo_ros.messages.conversions import decode_image
 from octo_ros.messages.frames import FrameDecoder
 from octo_ros.messages.inference import AcceptedChunk
 from octo_ros.messages.inference import ChunkResult
@@ -77,7 +76,6 @@ class Runtime:
         """
         spec = policy.spec
         self._policy = policy
-        self._fallback = fallback
         self._proprio = proprio
         self._image_keys = checked_image_keys(image_keys, spec)
         if proprio and not spec.proprio_dim:
@@ -94,10 +92,10 @@ class Runtime:
         self._ingest = Ingest(
             self._image_keys, others=others, max_age_s=loop.max_observation_age_s)
         self._measured = MeasuredState(profile, self._ingest)
-        decoder = FrameDecoder(
+        self._decoder = FrameDecoder(
             self._image_keys, preprocess=policy.preprocess, proprio_names=proprio_names,
             proprio_dim=spec.proprio_dim, window=before + self._loop.window, fallback=fallback)
-        self._runner = InferenceRunner(policy, decoder, self._report, frames_before=before)
+        self._runner = InferenceRunner(policy, self._decoder, self._report, frames_before=before)
         self._shaper = ActionShaper(profile, spec, step_s=loop.step_s,
                                     whole_chunks=self._whole_chunks)
         self._task = Task()
@@ -171,14 +169,14 @@ class Runtime:
         return self._change_task(lambda task: dataclasses.replace(task, text=text or None))
 
     def set_goal(self, key: str, message: Any) -> list[str]:
-        """Sets the goal image of an observation key. As `set_instruction`, but slow: it decodes.
+        """Sets the goal image of an observation key. As `set_instruction`, but slow.
 
         Raises:
             TaskError: the policy has no goal of that key, or the task was cleared meanwhile.
             ObservationError: the image cannot be decoded.
         """
         cleared = self._cleared
-        image = decode_image(message, self._fallback).copy()
+        image = self._decoder.goal(key, message)
         return self._change_task(
             lambda task: dataclasses.replace(task, goals={**task.goals, key: image}), cleared)
 
@@ -202,8 +200,7 @@ class Runtime:
                 'capturing a goal needs a mapped camera that the checkpoint takes goals of '
                 f"({', '.join(self.spec.goal_keys) or 'none'}), got "
                 f"{', '.join(self._image_keys)}; give an instruction instead")
-        goals = {key: decode_image(sample.messages[key].message, self._fallback).copy()
-                 for key in keys}
+        goals = {key: self._decoder.goal(key, sample.messages[key].message) for key in keys}
         self._change_task(
             lambda task: dataclasses.replace(task, goals={**task.goals, **goals}), cleared)
         return tuple(keys)

@@ -95,21 +95,26 @@ class FakePolicy:
         self, key: str, image: UInt8[np.ndarray, 'ih iw 3']
     ) -> UInt8[np.ndarray, 'oh ow 3']:
         """Resizes an image to the size of its key."""
+        if key not in self.spec.image_sizes:
+            self._check_goal(key)
         return images.preprocess(image, self.spec.image_sizes[key])
 
     def check_task(self, task: Task) -> list[str]:
         """Refuses goals of unknown keys and text without a language input."""
         for key in task.goals:
-            if key not in self.spec.goal_keys:
-                raise TaskError(
-                    f'The goal must be for one of {", ".join(self.spec.goal_keys) or "no key"}, '
-                    f"got '{key}'{closest(key, self.spec.goal_keys)}")
+            self._check_goal(key)
         if task.text is not None and not self.spec.uses_language:
             raise TaskError('This policy takes no instruction; give a goal image')
         missing = [key for key in self.spec.goal_keys if key not in task.goals]
         if not missing:
             return []
         return [f'No goal image for {", ".join(missing)}: zeros take its place.']
+
+    def _check_goal(self, key: str) -> None:
+        if key not in self.spec.goal_keys:
+            raise TaskError(
+                f'The goal must be for one of {", ".join(self.spec.goal_keys) or "no key"}, '
+                f"got '{key}'{closest(key, self.spec.goal_keys)}")
 
     def encode_task(self, task: Task) -> Mapping[str, Any]:
         """Returns a checksum of the task."""

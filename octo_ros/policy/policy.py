@@ -109,8 +109,7 @@ class OctoPolicy:
             normalization_type=kind, head=params.head, seed=params.seed,
             matmul_precision=params.matmul_precision)
         self._variant: Variant | None = None
-        self._tasks = TaskEncoder(
-            self.spec, self._engine, model.text_processor, self.preprocess)
+        self._tasks = TaskEncoder(self.spec, self._engine, model.text_processor)
 
     @classmethod
     def load(cls, params: PolicyParams) -> 'OctoPolicy':
@@ -175,7 +174,10 @@ class OctoPolicy:
 
         Raises:
             ObservationError: it is not a uint8 RGB image.
+            TaskError: the policy takes neither an observation nor a goal of that key.
         """
+        if key not in self.crops:
+            self._tasks.check_key(key)
         size = self.spec.image_sizes.get(key) or self.goal_sizes[key]
         return images.preprocess(image, size, self.crops[key])
 

@@ -1,8 +1,7 @@
-"""Tasks checked quickly and encoded once: text through the language model, goals resized."""
+"""Tasks checked quickly and encoded once: text through the language model, goals to the device."""
 
 import collections
 import hashlib
-from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -33,7 +32,6 @@ class TaskEncoder:
 
     def __init__(
         self, spec: PolicySpec, engine: Engine, text_processor: TextProcessor | None,
-        preprocess: Callable[[str, _Image], _Image],
     ) -> None:
         """Makes an encoder.
 
@@ -41,12 +39,10 @@ class TaskEncoder:
             spec: what the policy wants.
             engine: runs the language model.
             text_processor: turns texts into token ids; None when the policy takes no text.
-            preprocess: resizes the goal image of a key.
         """
         self._spec = spec
         self._engine = engine
         self._text_processor = text_processor if spec.uses_language else None
-        self._preprocess = preprocess
         self._tokens: tuple[str, Mapping[str, Any]] | None = None
         self._no_vocabulary: str | None = None
         self._encoded: collections.OrderedDict[Any, Mapping[str, Any]] = collections.OrderedDict()
@@ -85,6 +81,14 @@ class TaskEncoder:
             self._check_goal(key, image)
         return self._notes(task, mapped)
 
+    def check_key(self, key: str) -> None:
+        """Raises TaskError where the policy takes no goal of that key."""
+        known = self._spec.goal_keys
+        if key not in known:
+            raise TaskError(
+                f"A goal image must be for one of {', '.join(known) or 'no key'} with this "
+                f"checkpoint, got '{key}'{closest(key, known)}")
+
     def encode(self, task: Task) -> Mapping[str, Any]:
         """Returns the model's task, on the device.
 
@@ -108,8 +112,7 @@ class TaskEncoder:
         language = None
         if task.text is not None:
             language = self._engine.encode_language(self._ids(task.text))
-        goals = {key: self._preprocess(key, image) for key, image in task.goals.items()}
-        return self._engine.task(goals, language)
+        return self._engine.task(task.goals, language)
 
     def _ids(self, text: str) -> Mapping[str, Any]:
         check_instruction(text)
@@ -127,11 +130,7 @@ class TaskEncoder:
         return tokens[1]
 
     def _check_goal(self, key: str, image: _Image) -> None:
-        known = self._spec.goal_keys
-        if key not in known:
-            raise TaskError(
-                f"A goal image must be for one of {', '.join(known) or 'no key'} with this "
-                f"checkpoint, got '{key}'{closest(key, known)}")
+        self.check_key(key)
         try:
             images.check_image(image)
         except ObservationError as error:

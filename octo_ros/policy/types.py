@@ -92,7 +92,7 @@ class Task:
 
     Attributes:
         text: the instruction, or None.
-        goals: goal images by observation key, uint8 of any size (resized by the policy).
+        goals: goal images by observation key, as `Policy.preprocess` leaves them.
     """
 
     text: str | None = None
@@ -128,7 +128,10 @@ class Policy(Protocol):
 
     def preprocess(self, key: str, image: UInt8[np.ndarray, 'ih iw 3']
                    ) -> UInt8[np.ndarray, 'oh ow 3']:
-        """Resizes and crops the RGB image of an observation key as in training, for a `Frame`."""
+        """Resizes and crops an RGB image as in training, for a `Frame` or a `Task`.
+
+        Raises TaskError where the policy takes neither an observation nor a goal of that key.
+        """
 
     def check_task(self, task: Task) -> list[str]:
         """Raises TaskError for a task that cannot be used; returns messages on what is padded."""

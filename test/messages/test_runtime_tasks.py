@@ -69,11 +69,12 @@ def test_empty_instruction_takes_the_text_away_and_the_robot_holds(rig, messages
     assert set(rig.runtime.task.goals) == {'image_wrist'}
 
 
-def test_goal_of_any_size_joins_the_text(rig, messages):
+def test_goal_of_any_size_joins_the_text_in_the_size_of_the_policy(rig, messages):
     rig.runtime.set_instruction('pick up the cup')
     rig.runtime.set_goal('image_wrist', messages.image(np.zeros((5, 9, 3), np.uint8)))
     assert rig.runtime.task.text == 'pick up the cup'
-    assert rig.runtime.task.goals['image_wrist'].shape == (5, 9, 3)
+    size = DEFAULT_SPEC.image_sizes['image_wrist']
+    assert rig.runtime.task.goals['image_wrist'].shape == (*size, 3)
 
 
 def test_unusable_goals_are_refused_and_the_task_stays(rig, messages):

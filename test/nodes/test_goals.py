@@ -35,7 +35,7 @@ class SlowDecoder:
         assert self.leave.wait(TIMEOUT_S)
         if message.width == 0:
             raise MemoryError('too large')
-        return np.zeros((message.height, message.width, 3), np.uint8)
+        return np.full((message.height, message.width, 3), message.width, np.uint8)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_goals_of_two_keys_wait_for_each_other_and_the_newest_of_each_counts(
     primary(image(5))
     ros.wait_until(lambda: goals._pending['image_primary'].width == 5, 'the newest goal')
     decoder.leave.set()
-    ros.wait_until(lambda: {key: goal.shape[1] for key, goal in runtime.task.goals.items()}
+    ros.wait_until(lambda: {key: goal[0, 0, 0] for key, goal in runtime.task.goals.items()}
                    == {'image_primary': 5, 'image_wrist': 3}, 'both goals')
 
 

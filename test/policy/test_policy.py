@@ -39,6 +39,10 @@ def make_window(policy: OctoPolicy, value: int = 100) -> Window:
     return Window((Frame(0, images), Frame(1, images)), np.array([False, True]))
 
 
+def goals(policy: OctoPolicy, *keys: str, image: np.ndarray = GOAL) -> dict[str, np.ndarray]:
+    return {key: policy.preprocess(key, image) for key in keys}
+
+
 def run(policy: OctoPolicy, task: Task, count: int = 1) -> np.ndarray:
     encoded = policy.encode_task(task)
     return np.stack([policy.infer(make_window(policy), encoded).actions for _ in range(count)])
@@ -69,8 +73,8 @@ def test_a_new_task_compiles_nothing(policy: OctoPolicy) -> None:
 
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
-        tasks = [Task('lift the cup'), Task(goals={KEYS[1]: GOAL}), Task(TEXT, {KEYS[0]: GOAL}),
-                 Task(TEXT, dict.fromkeys(KEYS, GOAL))]
+        tasks = [Task('lift the cup'), Task(goals=goals(policy, KEYS[1])),
+                 Task(TEXT, goals(policy, KEYS[0])), Task(TEXT, goals(policy, *KEYS))]
         chunks = []
         for task in tasks:
             policy.reset(0)
@@ -86,11 +90,20 @@ def test_a_new_task_compiles_nothing(policy: OctoPolicy) -> None:
 
 
 def test_a_task_is_encoded_once(policy: OctoPolicy) -> None:
-    task = Task(TEXT, {KEYS[0]: GOAL})
+    task = Task(TEXT, goals(policy, KEYS[0]))
     encoded = policy.encode_task(task)
     assert policy.encode_task(task) is encoded
-    assert policy.encode_task(Task(TEXT, {KEYS[0]: GOAL.copy()})) is encoded
-    assert policy.encode_task(Task(TEXT, {KEYS[0]: GOAL + 1})) is not encoded
+    assert policy.encode_task(Task(TEXT, goals(policy, KEYS[0]))) is encoded
+    assert policy.encode_task(Task(TEXT, goals(policy, KEYS[0], image=GOAL + 1))) is not encoded
+
+
+def test_a_goal_is_resized_before_it_makes_a_task_and_not_by_encoding_it(
+        policy: OctoPolicy) -> None:
+    photograph = np.zeros((300, 400, 3), np.uint8)
+    with pytest.raises(ObservationError, match='goal image_primary'):
+        policy.encode_task(Task(TEXT, {'image_primary': photograph}))
+    with pytest.raises(TaskError, match=r"got 'image_wirst' .did you mean 'image_wrist'"):
+        policy.preprocess('image_wirst', photograph)
 
 
 def test_what_a_task_lacks_is_told_in_one_message(policy: OctoPolicy) -> None:

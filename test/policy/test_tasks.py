@@ -28,7 +28,7 @@ def engine(golden: pathlib.Path) -> Engine:
 
 def make_encoder(engine: Engine, vocabulary: pathlib.Path) -> TaskEncoder:
     processor = TextProcessor('t5-base', 16, vocabulary=vocabulary)
-    return TaskEncoder(DEFAULT_SPEC, engine, processor, lambda key, image: image)
+    return TaskEncoder(DEFAULT_SPEC, engine, processor)
 
 
 def test_a_damaged_vocabulary_is_told_at_once_and_goals_still_work(
