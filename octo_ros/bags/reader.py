@@ -22,6 +22,7 @@ from rosbags.typesys.store import Typestore
 from octo_ros.bags.recovery import RawMessage
 from octo_ros.bags.recovery import recover
 from octo_ros.bags.recovery import storage_files
+from octo_ros.bags.recovery import unmerged
 from octo_ros.errors import BagError
 from octo_ros.errors import closest
 
@@ -130,6 +131,10 @@ class BagReader:
             yield BagMessage(raw.topic, raw.log_ns - self._clock_offset_ns, message)
 
     def _open(self) -> None:
+        waiting = [file.name for file in storage_files(self.path) if unmerged(file)]
+        if waiting:  # rosbags would read the file without its log
+            raise BagError(f"{', '.join(waiting)} was not closed, and its last messages lie in the "
+                           'log beside it (-wal)')
         reader = Reader(self.path)
         reader.open()
         self._reader = reader

@@ -184,7 +184,10 @@ def _text(record: bytes, position: int) -> tuple[str, int]:
 def _recover_sqlite3(path: Path, note: Callable[[str], None]) -> Iterator[RawMessage]:
     read = 0
     try:
-        with contextlib.closing(sqlite3.connect(f'file:{path}?immutable=1', uri=True)) as database:
+        # 'immutable' reads where nothing may be written, but not what waits in the log beside it.
+        mode = 'mode=ro' if unmerged(path) else 'immutable=1'
+        with contextlib.closing(
+                sqlite3.connect(f'{path.absolute().as_uri()}?{mode}', uri=True)) as database:
             # Without this SQLite refuses a file that is shorter than its header says.
             database.execute('PRAGMA writable_schema = ON')
             topics = {number: (name, kind) for number, name, kind in database.execute(
@@ -196,8 +199,18 @@ def _recover_sqlite3(path: Path, note: Callable[[str], None]) -> Iterator[RawMes
                 name, kind = topics[topic]
                 yield RawMessage(name, kind, definitions.get(kind, ''), log_ns, data)
                 read += 1
-    except (sqlite3.Error, KeyError):  # their texts say no more than this
-        note(f'{path.name}: is damaged after message {read}; what lies before it is kept')
+    except (sqlite3.Error, KeyError) as error:
+        note(f'{path.name}: is damaged after message {read} ({error}); '
+             'what lies before it is kept')
+
+
+def unmerged(path: Path) -> bool:
+    """Returns True where SQLite keeps newer messages in a write-ahead log beside the file.
+
+    A recorder with that way of writing leaves it there when it is killed.
+    """
+    log = path.with_name(f'{path.name}-wal')
+    return log.is_file() and log.stat().st_size > 0
 
 
 def _sqlite3_definitions(database: sqlite3.Connection) -> dict[str, str]:

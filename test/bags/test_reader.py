@@ -168,6 +168,27 @@ def test_message_that_cannot_be_decoded_is_left_out(ten_steps):
     assert 'left out' in line
 
 
+def test_messages_in_the_log_of_a_recorder_that_was_killed_are_read(ten_steps, tmp_path):
+    folder = ten_steps(storage='sqlite3')
+    (file,) = folder.glob('*.db3')
+    with contextlib.closing(sqlite3.connect(file)) as database:
+        database.execute('PRAGMA journal_mode = WAL')
+        rows = database.execute('SELECT * FROM messages WHERE id > 10').fetchall()
+        with database:
+            database.execute('DELETE FROM messages WHERE id > 10')
+        database.execute('PRAGMA wal_checkpoint(TRUNCATE)')
+        with database:
+            database.executemany(
+                f'INSERT INTO messages VALUES ({", ".join("?" * len(rows[0]))})', rows)
+        killed = shutil.copytree(folder, tmp_path / 'killed')
+    assert (killed / f'{file.name}-wal').stat().st_size > 0
+    (killed / f'{file.name}-shm').unlink()
+    with BagReader(killed) as bag:
+        assert len(list(bag.messages())) == 31
+    assert 'last messages lie in the log beside it' in bag.damage[0]
+    assert not any('damaged' in line for line in bag.damage)
+
+
 def test_missing_storage_file_is_told(ten_steps):
     folder = ten_steps()
     (folder / 'bag.mcap').unlink()
