@@ -133,7 +133,7 @@ class BagReader:
     def _open(self) -> None:
         waiting = [file.name for file in storage_files(self.path) if unmerged(file)]
         if waiting:  # rosbags would read the file without its log
-            raise BagError(f"{', '.join(waiting)} was not closed, and its last messages lie in the "
+            raise BagError(f"{', '.join(waiting)} was not closed: its last messages lie in the "
                            'log beside it (-wal)')
         reader = Reader(self.path)
         reader.open()

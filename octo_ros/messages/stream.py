@@ -9,8 +9,15 @@ from octo_ros.messages.conversions import stamp_ns
 _LOG = logging.getLogger('octo_ros.messages')
 # A gap counts as a loss from this many usual intervals on: jitter of a camera stays below it.
 _GAP = 1.5
+# ... and up to this long: after that the source was away, or its clock was set.
+_OUTAGE_NS, _OUTAGE_INTERVALS = 1_000_000_000, 5
+# Part of the messages that is lost when it is worth a word, and when all is well again.
+_LOSSY, _SOUND = 0.2, 0.05
+_LOSS_SMOOTHING = 0.02
 _SMOOTHING = 0.1
 _WARM_UP = 5
+# Gaps in a row that make a new usual interval: a camera slows down in the dark.
+_NEW_RATE = 10
 # Good messages in a row that make a recovery: data that is bad now and then is told once.
 _RECOVERED = 5
 
@@ -41,6 +48,7 @@ class StreamHealth:
         dropped: messages that the gaps between stamps say were lost on the way.
         bad: messages that could not be decoded; only those that the policy wanted are decoded.
         problem: what is wrong with the newest one that was decoded, or ''.
+        lossy: whether many of the last messages were lost on the way.
         required: whether the policy cannot do without it.
     """
 
@@ -50,6 +58,7 @@ class StreamHealth:
     dropped: int
     bad: int
     problem: str
+    lossy: bool = False
     required: bool = False
 
 
@@ -62,9 +71,13 @@ class Stream:
         self.newest: Stamped | None = None
         self._received = 0
         self._dropped = 0
+        self._loss = 0.0
+        self._told_lossy = False
         self._bad = 0
         self._interval_ns = 0.0
+        self._usual_ns = 0.0  # between neighbours, of which none was lost
         self._intervals = 0
+        self._gaps_in_a_row = 0
         self._problem = ''
         self._told_unstamped = False
         self._told_bad = False
@@ -139,16 +152,38 @@ class Stream:
         age_s = None if self.newest is None else (now_ns - self.newest.stamp_ns) / 1e9
         rate_hz = 1e9 / self._interval_ns if self._interval_ns else 0.0
         return StreamHealth(self._received, rate_hz, age_s, self._dropped, self._bad,
-                            self._problem)
+                            self._problem, lossy=self._told_lossy)
 
     def _measure(self, interval_ns: int) -> None:
         if interval_ns <= 0:  # the same image again, or a recording that starts over
             return
         if not self._interval_ns:
-            self._interval_ns = float(interval_ns)
-        ratio = interval_ns / self._interval_ns
-        self._intervals += 1
-        if self._intervals > _WARM_UP and ratio > _GAP:
-            self._dropped += round(ratio) - 1
+            self._interval_ns = self._usual_ns = float(interval_ns)
         bounded = min(float(interval_ns), 2.0 * self._interval_ns)  # a pause is no new rate
         self._interval_ns += _SMOOTHING * (bounded - self._interval_ns)
+        self._intervals += 1
+        if interval_ns > max(_OUTAGE_NS, _OUTAGE_INTERVALS * self._usual_ns):
+            return
+        ratio = interval_ns / self._usual_ns
+        gap = ratio > _GAP
+        self._gaps_in_a_row = self._gaps_in_a_row + 1 if gap else 0
+        if self._gaps_in_a_row >= _NEW_RATE:
+            self._usual_ns, self._gaps_in_a_row = float(interval_ns), 0
+        elif not gap:
+            self._usual_ns += _SMOOTHING * (interval_ns - self._usual_ns)
+        if self._intervals > _WARM_UP:
+            self._note_losses(round(ratio) - 1 if gap else 0)
+
+    def _note_losses(self, lost: int) -> None:
+        """Counts the messages that are missing before this one; warns once when they are many."""
+        self._dropped += lost
+        self._loss += _LOSS_SMOOTHING * (lost / (lost + 1) - self._loss)
+        if not self._told_lossy and self._loss > _LOSSY:
+            self._told_lossy = True
+            _LOG.warning(
+                '%s: many messages are lost on the way; images need larger buffers than DDS has '
+                'by default (config/fastdds.xml of this package, by '
+                'FASTDDS_DEFAULT_PROFILES_FILE), or the compressed topic', self.name)
+        elif self._told_lossy and self._loss < _SOUND:
+            self._told_lossy = False
+            _LOG.info('%s: messages come without gaps again', self.name)

@@ -41,6 +41,41 @@ def test_gaps_between_stamps_are_drops(messages):
     assert health.rate_hz == pytest.approx(30, rel=0.2)
 
 
+@pytest.mark.parametrize('away_ms', [1_500, 10_000, 1_700_000_000_000])
+def test_a_camera_that_was_away_or_set_its_clock_lost_nothing_on_the_way(messages, away_ms):
+    stream = Stream('image_primary')
+    _feed(stream, messages, [33 * i for i in range(30)])
+    _feed(stream, messages, [away_ms + 33 * i for i in range(30, 60)])
+    health = stream.health(_START)
+    assert health.dropped == 0
+    assert not health.lossy
+
+
+def test_many_losses_are_told_once_and_so_is_their_end(messages, caplog):
+    caplog.set_level(logging.INFO)
+    stream = Stream('image_primary')
+    kept = [i for i in range(400) if i < 20 or i % 5 not in (1, 2)]
+    _feed(stream, messages, [33 * i for i in kept])
+    health = stream.health(_START)
+    assert health.lossy
+    assert health.dropped == pytest.approx(152, abs=4)
+    assert caplog.text.count('many messages are lost on the way') == 1
+    _feed(stream, messages, [33 * i for i in range(400, 700)])
+    assert not stream.health(_START).lossy
+    assert caplog.text.count('without gaps again') == 1
+    assert caplog.text.count('lost on the way') == 1
+
+
+def test_a_camera_that_slows_down_is_not_lossy_for_long(messages):
+    stream = Stream('image_primary')
+    _feed(stream, messages, [33 * i for i in range(30)])
+    _feed(stream, messages, [990 + 66 * i for i in range(200)])
+    health = stream.health(_START)
+    assert not health.lossy
+    assert health.dropped <= 12
+    assert health.rate_hz == pytest.approx(15, rel=0.05)
+
+
 def test_recording_that_starts_over_is_no_gap(messages):
     stream = Stream('image_primary')
     _feed(stream, messages, [33 * i for i in range(20)] * 2)
