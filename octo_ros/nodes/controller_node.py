@@ -245,7 +245,8 @@ class ControllerNode(ParameterNode, LifecycleNode):
 
     def _statuses(self) -> list[DiagnosticStatus]:
         if self._assembly is None or self._control is None or self._inputs is None:
-            return [diagnostics.status(NAME, DiagnosticStatus.STALE, 'not configured', [])]
+            return [diagnostics.status(
+                diagnostics.full_name(self), DiagnosticStatus.STALE, 'not configured', [])]
         self._inputs.warn_of_strays()
         self._inputs.warn_of_silence()
         return diagnostics.statuses(self, self._assembly, self._control, self._inputs.topics)

@@ -44,6 +44,8 @@ def stream_status(name: str, stream: str, topic: str, health: StreamHealth, *,
                 if publishers else 'nobody publishes on this topic')
     elif health.age_s > max_age_s:
         level, text = DiagnosticStatus.WARN, f'the newest message is {health.age_s:.1f} s old'
+    elif health.lossy:
+        level, text = DiagnosticStatus.WARN, 'receiving, but many messages are lost on the way'
     values = {
         'topic': topic,
         'publishers': publishers,
@@ -61,6 +63,11 @@ def latency_values(window: LatencyWindow) -> list[tuple[str, str]]:
     return [
         (f'latency {stage} p50/p95/p99 [ms]', '/'.join(f'{value * 1e3:.1f}' for value in values))
         for stage, values in sorted(window.quantiles_s().items())]
+
+
+def full_name(node: Node) -> str:
+    """Returns the name of a node with its namespace, by which several are told apart."""
+    return node.get_fully_qualified_name().lstrip('/')
 
 
 def status(name: str, level: bytes, text: str,
@@ -93,7 +100,7 @@ def statuses(node: Node, assembly: Assembly, control: Control,
              topics: Mapping[str, str]) -> list[DiagnosticStatus]:
     """Returns the state of a configured controller and of each stream it needs."""
     runtime = assembly.runtime
-    name = node.get_name()
+    name = full_name(node)
     health = runtime.health(node.get_clock().now().nanoseconds)
     reason = control.hold_reason
     goals = ', '.join(runtime.task.goals)

@@ -22,6 +22,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from octo_ros.errors import ObservationError
 from octo_ros.errors import OctoError
+from octo_ros.nodes import diagnostics
 from octo_ros.nodes import silence
 from octo_ros.policy.fakes import FakePolicy
 from test.nodes.conftest import twist_values
@@ -105,6 +106,17 @@ def test_diagnostics_tell_rates_latencies_and_what_is_missing(
     wrist = statuses['octo_controller: image_wrist']
     assert wrist.level == DiagnosticStatus.ERROR
     assert 'nobody publishes' in wrist.message
+
+
+@pytest.mark.parametrize(('namespace', 'name'), [
+    ('', 'octo_controller'), ('/cell/arm_1', 'cell/arm_1/octo_controller')])
+def test_diagnostics_tell_controllers_of_two_namespaces_apart(ros, namespace, name) -> None:
+    node = rclpy.create_node('octo_controller', namespace=namespace, context=ros.context)
+    try:
+        entry = diagnostics.status(f'{diagnostics.full_name(node)}: image_primary', b'\0', '', [])
+    finally:
+        node.destroy_node()
+    assert (entry.name, entry.hardware_id) == (f'{name}: image_primary', name)
 
 
 def test_a_camera_of_another_type_is_warned_of_with_topic_and_type(
