@@ -63,7 +63,7 @@ class ControllerParams:
         True, 'Let commands out once active; false: publish chunks only until ~/arm is called.')
     command_rate_hz: float = param(
         50.0, 'Rate of the control timer, and of commands that are repeated (MoveIt Servo wants '
-        '20 or more).', unit='Hz', ge=1.0, le=1000.0)
+        '20 or more); at least once in each `profile.step_s`.', unit='Hz', ge=1.0, le=1000.0)
     qos: QosParams = group(QosParams)
     policy: PolicyParams = group(PolicyParams)
     loop: LoopParams = group(LoopParams)
@@ -115,6 +115,11 @@ def build(values: Mapping[str, Any], *, source: str) -> ControllerParams:
     made = params.from_flat(ControllerParams, values, source=source, beside=FOREIGN_NAMES)
     with full_names():
         check_profile(made.profile, source=source)
+    if made.command_rate_hz * made.profile.step_s < 1.0:
+        raise ParameterError(
+            f"{source}: 'command_rate_hz' must be at least {1.0 / made.profile.step_s:g}, once in "
+            f"each 'profile.step_s' of {made.profile.step_s:g} s, got {made.command_rate_hz:g}: "
+            'policy steps would be missed')
     return dataclasses.replace(
         made,
         loop=dataclasses.replace(made.loop, step_s=made.profile.step_s),

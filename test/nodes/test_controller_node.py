@@ -168,7 +168,7 @@ def test_a_misspelt_parameter_at_run_time_is_refused_by_name(ros, make_controlle
 
 
 def test_a_slow_twist_is_warned_of_when_configuring(make_controller, capfd) -> None:
-    make_controller(command_rate_hz=10.0, **FAST).start()
+    make_controller(command_rate_hz=10.0, **{'profile.step_s': 0.1}).start()
     assert 'MoveIt Servo' in capfd.readouterr().err
 
 
@@ -307,6 +307,7 @@ def test_a_managed_controller_waits_for_each_transition(
     ({'loop.windo': 1}, "unknown parameter 'loop.windo' \\(did you mean 'loop.window'"),
     ({'transport': 'jpeg'}, "'transport' must be one of 'raw', 'compressed'"),
     ({'command_rate_hz': 0.0}, "'command_rate_hz' must be >= 1.0, got 0.0"),
+    ({'command_rate_hz': 4.0}, "'command_rate_hz' must be at least 5, once in each 'profile"),
     ({'loop.window': 'two'}, "'loop.window' must be a whole number"),
     ({'robot': 'widowy'}, "got 'widowy' \\(did you mean 'widowx'"),
     ({'cameras': ['image_prim']}, "did you mean 'image_primary'"),
