@@ -10,6 +10,7 @@ from octo_ros.array_typing import UInt8
 from octo_ros.data.assemble import Frames
 from octo_ros.data.assemble import Trouble
 from octo_ros.policy import jpeg
+from octo_ros.policy import png
 from octo_ros.policy.images import preprocess
 
 # A picture is taken as its pixels lie, as Octo's own pipeline takes it.
@@ -23,6 +24,8 @@ def decode_picture(data: bytes | None) -> UInt8[np.ndarray, 'ih iw 3'] | None:
     try:
         if data.startswith(jpeg.START):
             return jpeg.decode_jpeg(data)
+        if data.startswith(png.START):
+            png.check(data)
         found = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS)
     except (cv2.error, ValueError):
         return None

@@ -43,6 +43,13 @@ def test_bytes_too_many_before_a_marker_cost_nothing():
         decode_jpeg(data[:place] + b'\x12\x34' + data[place:]), decode_jpeg(data))
 
 
+@pytest.mark.parametrize('zeros', [0, 4096])
+def test_a_truncated_picture_is_told(zeros):
+    data = encode(picture())
+    with pytest.raises(ValueError, match=r'truncated, \d+ bytes without an end mark'):
+        decode_jpeg(data[:len(data) // 2] + bytes(zeros))
+
+
 @pytest.mark.parametrize('data', [b'', b'\xff\xd8', b'\xff\xd8junk', b'no picture'])
 def test_what_is_no_picture_is_refused(data):
     with pytest.raises(ValueError, match=r'\w'):
