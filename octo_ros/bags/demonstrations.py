@@ -106,6 +106,8 @@ class _Sampler:
             return self._result(None)
         self._start_ns = int(actions.stamps[0])
         step_ns = round(self._params.step_s * _NS)
+        for topic in self._timed:
+            self._note_moved(streams[topic], actions)
         faster = self._check_rate(actions) and self._deltas.size
         for topic in dict.fromkeys(self._topics.streams.values()):
             self._align(streams[topic], actions, step_ns)
@@ -139,8 +141,12 @@ class _Sampler:
                 streams[topic].add(message, log_ns)
             for text in bag.damage:
                 self._note('damage', '', None, text)
+        lags = {topic: streams[topic].lags for topic in self._timed}
         for stream in streams.values():
-            stream.sort()
+            others = np.concatenate([*(of for topic, of in lags.items() if topic != stream.topic),
+                                     np.zeros(0)])
+            stream.sort(self._params.step_s * _NS / 2,
+                        float(np.median(others)) if len(others) else None)
             if stream.unstamped > 1:  # one may be of the time 0
                 self._note('stamps', stream.topic, None, f'{stream.unstamped} header stamps are '
                            'zero: taken by the time of recording')
@@ -149,6 +155,19 @@ class _Sampler:
                            f'header stamps lie {stream.offset_ns / _NS:.1f} s before the time of '
                            'recording; the clocks of the machines differ')
         return streams
+
+    @property
+    def _timed(self) -> tuple[str, ...]:
+        """The topics whose times matter."""
+        return tuple(dict.fromkeys([str(self._topics.action), *self._topics.streams.values()]))
+
+    def _note_moved(self, stream: RecordedStream, actions: RecordedStream) -> None:
+        for log_ns, off_ns, count in stream.moved:
+            side = 'before' if off_ns > 0 else 'after'
+            self._note('stamps', stream.topic, self._time(log_ns - actions.offset_ns),
+                       f'header stamps lie {abs(off_ns) / _NS:.2f} s {side} those of the other '
+                       f'messages, measured by the time of recording, for {count} '
+                       f'message{"s" if count > 1 else ""}: taken by the time of recording', count)
 
     def _align(self, stream: RecordedStream, actions: RecordedStream, step_ns: int) -> None:
         """Moves stamps that belong to another step than their time of recording says."""

@@ -1,15 +1,32 @@
 """The messages of one recorded topic, in order of their stamps."""
 
 from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
 from octo_ros.array_typing import Int
+from octo_ros.bags.clock_jumps import find_lags
 from octo_ros.bags.episodes import action_stamp_ns
+from octo_ros.data.findings import stretches
 from octo_ros.messages.conversions import stamp_ns
 
 _NS = 1_000_000_000
 _SAME_NS = 2_000_000  # stamps this close are of one moment
+
+
+class Moved(NamedTuple):
+    """Messages in a row that were taken by the time of recording, for their stamps lie elsewhere.
+
+    Attributes:
+        log_ns: time of recording of the first [ns].
+        off_ns: by how much the stamps lie before those of the others, at most; or behind [ns].
+        messages: how many.
+    """
+
+    log_ns: int
+    off_ns: int
+    messages: int
 
 
 class RecordedStream:
@@ -21,6 +38,7 @@ class RecordedStream:
         unstamped: number of headers whose stamp is zero.
         stamps: after `sort`, header stamp of each message, else its time of recording [ns].
         offset_ns: after `sort`, by how much the times of recording typically lie behind [ns].
+        moved: after `sort`, where the time of recording took the place of the stamp.
     """
 
     def __init__(self, topic: str) -> None:
@@ -28,6 +46,7 @@ class RecordedStream:
         self.topic = topic
         self.messages: list[Any] = []
         self.unstamped = 0
+        self.moved: list[Moved] = []
         self._stamps: list[int] = []
         self._logs: list[int] = []
 
@@ -38,13 +57,30 @@ class RecordedStream:
         self._logs.append(log_ns)
         self.messages.append(message)
 
-    def sort(self) -> None:
-        """Brings the messages into the order of their stamps."""
-        order = np.argsort(self._stamps, kind='stable')
-        self.messages = [self.messages[index] for index in order]
-        self.stamps = np.asarray(self._stamps, np.int64)[order]
-        self.offset_ns = int(np.median(np.asarray(self._logs) - np.asarray(self._stamps))) if (
-            self._logs) else 0
+    @property
+    def lags(self) -> Int[np.ndarray, 'n']:
+        """By how much each time of recording lies behind the stamp [ns]."""
+        return np.asarray(self._logs, np.int64) - np.asarray(self._stamps, np.int64)
+
+    def sort(self, tolerance_ns: float, others_ns: float | None = None) -> None:
+        """Brings the messages into the order of their stamps, once those are in order themselves.
+
+        Args:
+            tolerance_ns: stamps that lie further from the topic's others give way to the times of
+                recording, less what these typically lie behind [ns].
+            others_ns: the typical offset of the other topics, if there is one [ns].
+        """
+        recorded = np.argsort(self._logs, kind='stable')
+        stamps = np.asarray(self._stamps, np.int64)[recorded]
+        logs = np.asarray(self._logs, np.int64)[recorded]
+        self.offset_ns, off_ns = find_lags(stamps, logs, tolerance_ns, others_ns)
+        for part in stretches(off_ns != 0):
+            most_ns = max(off_ns[part].tolist(), key=abs)
+            self.moved.append(Moved(int(logs[part.start]), most_ns, part.stop - part.start))
+        stamps = np.where(off_ns != 0, logs - self.offset_ns, stamps)
+        order = np.argsort(stamps, kind='stable')
+        self.messages = [self.messages[index] for index in recorded[order]]
+        self.stamps = stamps[order]
 
     @property
     def interval_s(self) -> float:

@@ -96,18 +96,27 @@ def test_a_hole_in_faster_changes_is_a_gap(tmp_path):
     assert len(found.episode) == 5
 
 
-def write_with(path, *, frames_every=1, frames_from=0, stamp=lambda stamp_ns: stamp_ns):
-    """A recording whose camera comes only at some steps, or with other header stamps."""
+def same(time_ns):
+    return time_ns
+
+
+def write_with(path, *, frames_every=1, frames_from=0, stamp=same, action_stamp=same, log=same):
+    """A recording whose camera comes only at some steps, or with other stamps or times."""
     bag = recording.EpisodeBag(path)
     start_ns, episode = 1_700_000_000_000_000_000, recorded(12)
     for step in range(12):
         stamp_ns = start_ns + step * STEP_NS
+        log_ns = log(stamp_ns)
         if step % frames_every == 0 and step >= frames_from:
             frame = recording.ImageFormat('png').encode(episode.images['primary'][step])
-            bag.add(CAMERA, recording._IMAGE, stamp_ns, bag.types.types[recording._IMAGE](
+            bag.add(CAMERA, recording._IMAGE, log_ns, bag.types.types[recording._IMAGE](
                 bag._header(stamp(stamp_ns), 'camera'), 'rgb8; png compressed bgr8', frame))
-        bag.add_joints('/state', stamp_ns, recording.NAMES, episode.state[step])
-        bag.add_joints('/expert_action', stamp_ns, recording.NAMES, episode.actions[step])
+        for topic, values, stamped_ns in (
+                ('/state', episode.state[step], stamp_ns),
+                ('/expert_action', episode.actions[step], action_stamp(stamp_ns))):
+            bag.add(topic, recording._JOINTS, log_ns, bag.types.types[recording._JOINTS](
+                bag._header(stamped_ns, 'base_link'), list(recording.NAMES), values,
+                np.zeros(0), np.zeros(0)))
     bag.add_text('/instruction', start_ns, 'go')
     bag.finish()
     return read_demonstration(path, TOPICS, recording.NAMES, SamplingParams())
@@ -209,3 +218,58 @@ def test_a_camera_of_another_clock_is_told_and_taken_by_the_time_of_recording(tm
 @pytest.mark.parametrize('shift_s', [-0.08, 0.0])
 def test_a_camera_that_takes_its_time_is_sound(tmp_path, shift_s):
     assert not write_shifted(tmp_path / 'bag', shift_s).findings
+
+
+START_NS = 1_700_000_000_000_000_000
+
+
+def shifted(steps, shift_s):
+    """Gives the messages of these steps header stamps of another clock."""
+    return lambda stamp_ns: stamp_ns + (
+        round(shift_s * 1e9) if (stamp_ns - START_NS) // STEP_NS in steps else 0)
+
+
+def assert_in_step(found):
+    np.testing.assert_array_equal(found.episode.actions[:, 0], 100 + np.arange(12))
+    np.testing.assert_array_equal(
+        found.episode.images['image_primary'][:, 0, 0, 0], 20 * np.arange(12))
+
+
+@pytest.mark.parametrize('shift_s', [-1.0, 1.0])
+def test_single_stamps_that_lie_elsewhere_are_told_and_show_no_other_moment(tmp_path, shift_s):
+    found = write_with(tmp_path / 'bag', stamp=shifted((3, 7), shift_s))
+    assert [(item.kind, item.topic, round(item.time_s, 3)) for item in found.findings] == [
+        ('stamps', CAMERA, 0.6), ('stamps', CAMERA, 1.4)]
+    assert '1.00 s' in found.findings[0].text
+    assert_in_step(found)
+
+
+@pytest.mark.parametrize('shift_s', [-1.0, 1.0])
+@pytest.mark.parametrize('first', [2, 6, 10])
+def test_a_jump_of_a_clock_is_told_where_it_is_and_every_step_keeps_its_frame(
+        tmp_path, first, shift_s):
+    found = write_with(tmp_path / 'bag', stamp=shifted(range(first, 12), shift_s))
+    [finding] = found.findings
+    assert (finding.kind, finding.topic, finding.time_s, finding.count) == (
+        'stamps', CAMERA, pytest.approx(first * 0.2), 12 - first)
+    assert f"1.00 s {'after' if shift_s > 0 else 'before'}" in finding.text
+    assert_in_step(found)
+
+
+@pytest.mark.parametrize('first', [2, 6, 10])
+def test_a_jump_of_the_clock_of_the_actions_is_told_of_them_alone(tmp_path, first):
+    found = write_with(tmp_path / 'bag', action_stamp=shifted(range(first, 12), 1.0))
+    [finding] = found.findings
+    assert (finding.topic, finding.time_s) == ('/expert_action', pytest.approx(first * 0.2))
+    assert_in_step(found)
+
+
+@pytest.mark.parametrize('burst', [2, 4, 6])
+def test_a_recorder_that_writes_in_bursts_is_no_fault_of_the_stamps(tmp_path, burst):
+    def log(time_ns):
+        step = (time_ns - START_NS) // STEP_NS
+        return START_NS + (step // burst * burst + burst - 1) * STEP_NS + step
+
+    found = write_with(tmp_path / 'bag', log=log)
+    assert not found.findings
+    assert_in_step(found)
