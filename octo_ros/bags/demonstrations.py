@@ -20,18 +20,17 @@ from octo_ros.bags.episodes import TopicMap
 from octo_ros.bags.episodes import decode_action
 from octo_ros.bags.faster_actions import add_up
 from octo_ros.bags.reader import BagReader
+from octo_ros.bags.readings import read_frames
+from octo_ros.bags.readings import read_states
 from octo_ros.bags.recorded_stream import RecordedStream
 from octo_ros.data.episode import Episode
 from octo_ros.data.findings import Demonstration
 from octo_ros.data.findings import Finding
 from octo_ros.data.findings import longest
 from octo_ros.data.findings import stretches
+from octo_ros.data.frames import Trouble
 from octo_ros.errors import BagError
-from octo_ros.errors import ObservationError
-from octo_ros.messages.conversions import decode_image
-from octo_ros.messages.conversions import decode_joint_state
 from octo_ros.params import param
-from octo_ros.policy.images import preprocess
 from octo_ros.policy.proprio import PROPRIO
 
 SUCCESS_TOPIC = '/success'
@@ -252,12 +251,19 @@ class _Sampler:
                              f'nothing newer than {self._params.max_age_s:g} s')
             self._check_slow(stream)
             if key == PROPRIO:
-                proprio = self._vectors(stream, index, times)
+                proprio, troubles = read_states(stream, index)
+                self._note_troubles(topic, times, troubles)
                 if proprio is None:
                     self._note('missing', topic, None, 'no finite state')
                     return None
             elif key.startswith('image_'):
-                images[key], present[key] = self._frames(stream, index, times, key)
+                frames = read_frames(stream, index, self._sizes.get(key))
+                self._note_troubles(topic, times, frames.troubles)
+                stacked = frames.stacked()
+                if stacked is None:
+                    self._note('missing', topic, None, f'no frame for {key} can be decoded')
+                    return None
+                images[key], present[key] = stacked
         facts = _facts(streams[FACTS_TOPIC])
         texts = [str(m.data) for m in streams[self._topics.instruction].messages] if (
             self._topics.instruction) else []
@@ -271,39 +277,10 @@ class _Sampler:
             instructions=instructions, proprio=proprio, present=present,
             step_s=self._params.step_s, success=success[-1] if success else None, metadata=facts)
 
-    def _frames(self, stream: RecordedStream, index: Int[np.ndarray, 't'],
-                times: Int[np.ndarray, 't'], key: str) -> tuple[np.ndarray, np.ndarray]:
-        decoded: dict[int, np.ndarray] = {}
-        there = index >= 0
-        for place, number in enumerate(index):
-            if number < 0 or number in decoded:
-                continue
-            try:
-                image = decode_image(stream.messages[number])
-            except ObservationError as error:
-                self._note('image', stream.topic, self._time(times[place]), str(error))
-                there &= index != number
-                continue
-            size = self._sizes.get(key, image.shape[:2])
-            decoded[int(number)] = preprocess(image, (size[0], size[1]))
-        shape = next(iter(decoded.values())).shape if decoded else (1, 1, 3)
-        empty = np.zeros(shape, np.uint8)
-        return np.stack([decoded.get(int(number), empty) for number in index]), there
-
-    def _vectors(self, stream: RecordedStream, index: Int[np.ndarray, 't'],
-                 times: Int[np.ndarray, 't']) -> Float[np.ndarray, 't p'] | None:
-        rows: list[np.ndarray | None] = []
-        for place, number in enumerate(index):
-            try:
-                rows.append(decode_joint_state(stream.messages[number]) if number >= 0 else None)
-            except ObservationError as error:
-                self._note('nan', stream.topic, self._time(times[place]), str(error))
-                rows.append(None)
-        good = [place for place, row in enumerate(rows) if row is not None]
-        if not good:
-            return None
-        last = np.searchsorted(good, np.arange(len(rows)), side='right') - 1
-        return np.stack([rows[good[max(place, 0)]] for place in last])
+    def _note_troubles(self, topic: str, times: Int[np.ndarray, 't'], troubles: Sequence[Trouble]
+                       ) -> None:
+        for row, kind, text in troubles:
+            self._note(kind, topic, None if row is None else self._time(times[row]), text)
 
     def _note_steps(self, kind: str, topic: str, times: Int[np.ndarray, 't'], hit: np.ndarray,
                     text: str) -> None:

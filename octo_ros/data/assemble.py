@@ -10,7 +10,6 @@ import itertools
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
-from typing import NamedTuple
 from typing import Protocol
 
 import numpy as np
@@ -18,33 +17,19 @@ import numpy as np
 from octo_ros.array_typing import Bool
 from octo_ros.array_typing import Float
 from octo_ros.array_typing import Int
-from octo_ros.array_typing import UInt8
 from octo_ros.data.episode import Episode
 from octo_ros.data.findings import Demonstration
 from octo_ros.data.findings import Finding
 from octo_ros.data.findings import longest
 from octo_ros.data.findings import stretches
+from octo_ros.data.frames import Frames
+from octo_ros.data.frames import Trouble
 from octo_ros.data.import_spec import ImportSpec
 from octo_ros.data.merge_rows import merge_rows
 from octo_ros.data.relabel import reached_actions
 from octo_ros.errors import DataError
 
 _SAME_RATE = 0.01  # clocks that are this close, as a part, are one
-
-
-class Trouble(NamedTuple):
-    """A fault of a frame: the row, or None for the whole camera, and what is wrong."""
-
-    row: int | None
-    kind: str
-    text: str
-
-
-class Frames(NamedTuple):
-    """Frames of a camera, all of one size; None where there is none."""
-
-    images: list[UInt8[np.ndarray, 'ih iw 3'] | None]
-    troubles: list[Trouble]
 
 
 class FrameSource(Protocol):
@@ -186,14 +171,11 @@ class _Assembly:
         for key, (feature, source) in raw.cameras.items():
             frames = source(rows, spec.image_sizes.get(key, spec.default_size))
             self._note_troubles(feature, rows, frames.troubles)
-            there = np.array([image is not None for image in frames.images])
-            if not there.any():
+            stacked = frames.stacked()
+            if stacked is None:
                 self._note('missing', feature, None, f'there is no frame for {key}')
                 return None
-            shape = next(image.shape for image in frames.images if image is not None)
-            empty = np.zeros(shape, np.uint8)
-            images[key] = np.stack([empty if image is None else image for image in frames.images])
-            present[key] = there
+            images[key], present[key] = stacked
         texts = tuple(dict.fromkeys(text for text in raw.instructions if text.strip()))
         if not texts:
             self._note('instruction', '', None, 'no instruction')

@@ -7,8 +7,8 @@ import numpy as np
 
 from octo_ros.array_typing import Int
 from octo_ros.array_typing import UInt8
-from octo_ros.data.assemble import Frames
-from octo_ros.data.assemble import Trouble
+from octo_ros.data.frames import Frames
+from octo_ros.data.frames import Trouble
 from octo_ros.policy import jpeg
 from octo_ros.policy import png
 from octo_ros.policy.images import preprocess

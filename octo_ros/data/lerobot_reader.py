@@ -12,15 +12,15 @@ import pyarrow.compute as pc
 
 from octo_ros.array_typing import Float
 from octo_ros.array_typing import Int
-from octo_ros.data.assemble import Frames
 from octo_ros.data.assemble import FrameSource
 from octo_ros.data.assemble import RawEpisode
-from octo_ros.data.assemble import Trouble
 from octo_ros.data.assemble import assemble
 from octo_ros.data.assemble import step_edges
 from octo_ros.data.encoded_images import decode_frames
 from octo_ros.data.findings import Demonstration
 from octo_ros.data.findings import Finding
+from octo_ros.data.frames import Frames
+from octo_ros.data.frames import Trouble
 from octo_ros.data.import_spec import ImportSpec
 from octo_ros.data.import_spec import find_feature
 from octo_ros.data.import_spec import guess_cameras

@@ -8,8 +8,8 @@ import av
 import numpy as np
 
 from octo_ros.array_typing import Float
-from octo_ros.data.assemble import Frames
-from octo_ros.data.assemble import Trouble
+from octo_ros.data.frames import Frames
+from octo_ros.data.frames import Trouble
 from octo_ros.errors import DataError
 from octo_ros.policy.images import preprocess
 

@@ -96,11 +96,16 @@ def test_a_hole_in_faster_changes_is_a_gap(tmp_path):
     assert len(found.episode) == 5
 
 
+def png(frame):
+    return recording.ImageFormat('png').encode(frame)
+
+
 def same(time_ns):
     return time_ns
 
 
-def write_with(path, *, frames_every=1, frames_from=0, stamp=same, action_stamp=same, log=same):
+def write_with(path, *, frames_every=1, frames_from=0, stamp=same, action_stamp=same, log=same,
+               encode=lambda step, frame: png(frame)):
     """A recording whose camera comes only at some steps, or with other stamps or times."""
     bag = recording.EpisodeBag(path)
     start_ns, episode = 1_700_000_000_000_000_000, recorded(12)
@@ -108,7 +113,7 @@ def write_with(path, *, frames_every=1, frames_from=0, stamp=same, action_stamp=
         stamp_ns = start_ns + step * STEP_NS
         log_ns = log(stamp_ns)
         if step % frames_every == 0 and step >= frames_from:
-            frame = recording.ImageFormat('png').encode(episode.images['primary'][step])
+            frame = encode(step, episode.images['primary'][step])
             bag.add(CAMERA, recording._IMAGE, log_ns, bag.types.types[recording._IMAGE](
                 bag._header(stamp(stamp_ns), 'camera'), 'rgb8; png compressed bgr8', frame))
         for topic, values, stamped_ns in (
@@ -137,6 +142,21 @@ def test_an_episode_begins_once_every_stream_has_come(tmp_path):
     late = write_with(tmp_path / 'late', frames_from=7)
     assert [(item.kind, item.topic, item.count) for item in late.findings] == [('gap', CAMERA, 7)]
     assert len(late.episode) == 12
+
+
+def test_a_camera_of_which_no_frame_can_be_decoded_gives_no_episode(tmp_path):
+    found = write_with(tmp_path / 'bag', encode=lambda step, frame: png(frame)[:50])
+    assert found.episode is None
+    assert (found.findings[-1].kind, found.findings[-1].topic) == ('missing', CAMERA)
+    assert 'no frame for image_primary can be decoded' in found.findings[-1].text
+
+
+def test_a_frame_that_cannot_be_decoded_is_told_and_masked(tmp_path):
+    found = write_with(tmp_path / 'bag',
+                       encode=lambda step, frame: png(frame)[:50 if step == 4 else None])
+    [finding] = found.findings
+    assert (finding.kind, finding.topic, finding.time_s) == ('image', CAMERA, pytest.approx(0.8))
+    assert np.flatnonzero(~found.episode.present['image_primary']).tolist() == [4]
 
 
 def test_header_stamps_that_are_zero_are_told(tmp_path):

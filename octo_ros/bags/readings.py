@@ -1,0 +1,62 @@
+"""Frames and states at policy steps, read from the messages of a topic, and their faults."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from octo_ros.array_typing import Float
+from octo_ros.array_typing import Int
+from octo_ros.bags.recorded_stream import RecordedStream
+from octo_ros.data.frames import Frames
+from octo_ros.data.frames import Trouble
+from octo_ros.errors import ObservationError
+from octo_ros.messages.conversions import decode_image
+from octo_ros.messages.conversions import decode_joint_state
+from octo_ros.policy.images import preprocess
+
+
+def read_frames(stream: RecordedStream, index: Int[np.ndarray, 't'],
+                size: tuple[int, int] | None) -> Frames:
+    """Returns the frame of every step, and each step whose frame cannot be used.
+
+    Args:
+        stream: the topic of a camera.
+        index: which message each step takes; -1 for none.
+        size: height and width to resize to; as recorded when None.
+    """
+    def decode(message: Any) -> np.ndarray:
+        image = decode_image(message)
+        return image if size is None else preprocess(image, size)
+
+    return Frames(*_read(stream, index, decode, 'image'))
+
+
+def read_states(stream: RecordedStream, index: Int[np.ndarray, 't']
+                ) -> tuple[Float[np.ndarray, 't p'] | None, list[Trouble]]:
+    """Returns the state at every step, the last good one where there is none, and the faults.
+
+    States are None when there is no good one. Before the first good one it is taken itself.
+    """
+    rows, troubles = _read(stream, index, decode_joint_state, 'nan')
+    good = [place for place, row in enumerate(rows) if row is not None]
+    if not good:
+        return None, troubles
+    last = np.searchsorted(good, np.arange(len(rows)), side='right') - 1
+    return np.stack([rows[good[max(place, 0)]] for place in last]), troubles
+
+
+def _read(stream: RecordedStream, index: Int[np.ndarray, 't'],
+          decode: Callable[[Any], np.ndarray], kind: str
+          ) -> tuple[list[np.ndarray | None], list[Trouble]]:
+    """Returns what each step reads, each message being decoded once, and the faults."""
+    found: dict[int, np.ndarray] = {}
+    faults: dict[int, Trouble] = {}
+    for place, number in enumerate(index.tolist()):
+        if number < 0 or number in found or number in faults:
+            continue
+        try:
+            found[number] = decode(stream.messages[number])
+        except ObservationError as error:
+            faults[number] = Trouble(place, kind, str(error))
+    return [found.get(number) for number in index.tolist()], list(faults.values())
