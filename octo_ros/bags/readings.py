@@ -1,5 +1,6 @@
 """Frames and states at policy steps, read from the messages of a topic, and their faults."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -23,13 +24,14 @@ def read_frames(stream: RecordedStream, index: Int[np.ndarray, 't'],
     Args:
         stream: the topic of a camera.
         index: which message each step takes; -1 for none.
-        size: height and width to resize to; as recorded when None.
+        size: height and width to resize to; when None, frames that are not of the size of most
+            are faults.
     """
     def decode(message: Any) -> np.ndarray:
         image = decode_image(message)
         return image if size is None else preprocess(image, size)
 
-    return Frames(*_read(stream, index, decode, 'image'))
+    return Frames(*_read(stream, index, decode, 'image', 'image'))
 
 
 def read_states(stream: RecordedStream, index: Int[np.ndarray, 't']
@@ -38,7 +40,7 @@ def read_states(stream: RecordedStream, index: Int[np.ndarray, 't']
 
     States are None when there is no good one. Before the first good one it is taken itself.
     """
-    rows, troubles = _read(stream, index, decode_joint_state, 'nan')
+    rows, troubles = _read(stream, index, decode_joint_state, 'nan', 'state')
     good = [place for place, row in enumerate(rows) if row is not None]
     if not good:
         return None, troubles
@@ -47,9 +49,12 @@ def read_states(stream: RecordedStream, index: Int[np.ndarray, 't']
 
 
 def _read(stream: RecordedStream, index: Int[np.ndarray, 't'],
-          decode: Callable[[Any], np.ndarray], kind: str
+          decode: Callable[[Any], np.ndarray], kind: str, odd_kind: str
           ) -> tuple[list[np.ndarray | None], list[Trouble]]:
-    """Returns what each step reads, each message being decoded once, and the faults."""
+    """Returns what each step reads, each message being decoded once, and the faults.
+
+    What is of another size than most is a fault of `odd_kind`, and left out like one of `kind`.
+    """
     found: dict[int, np.ndarray] = {}
     faults: dict[int, Trouble] = {}
     for place, number in enumerate(index.tolist()):
@@ -59,4 +64,14 @@ def _read(stream: RecordedStream, index: Int[np.ndarray, 't'],
             found[number] = decode(stream.messages[number])
         except ObservationError as error:
             faults[number] = Trouble(place, kind, str(error))
-    return [found.get(number) for number in index.tolist()], list(faults.values())
+    usual = Counter(values.shape for values in found.values()).most_common(1)
+    for number in [number for number, values in found.items() if values.shape != usual[0][0]]:
+        place = index.tolist().index(number)
+        faults[number] = Trouble(place, odd_kind, f'must be of size {_size(usual[0][0])} as most '
+                                 f'of the others, got {_size(found.pop(number).shape)}')
+    return ([found.get(number) for number in index.tolist()],
+            sorted(faults.values(), key=lambda fault: fault.row or 0))
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return 'x'.join(str(length) for length in shape[:2])

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import functools
 import itertools
+import logging
 import multiprocessing
 import re
 import signal
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from octo_ros.data.findings import Demonstration
     from octo_ros.policy.profile import RobotProfile
 
+_LOG = logging.getLogger('octo_ros.data')
 Found = tuple[str, 'Demonstration']
 _T = TypeVar('_T')
 _LOOKED_AT = 64  # recordings that are opened to learn which cameras there are
@@ -232,6 +234,11 @@ def _read_bag(path: Path, args: argparse.Namespace, profile: 'RobotProfile',
         return str(path), found
     except (BagError, DataError, ObservationError) as error:
         return str(path), error
+    except Exception as error:  # of one recording: the others are still to be told of
+        _LOG.debug('recording %s', path, exc_info=True)
+        return str(path), BagError(
+            f'recording {path} must be one that can be read, got {type(error).__name__}: {error}; '
+            'this is an error of octo_ros, please report it')
 
 
 def _cameras_of(paths: Sequence[Path]) -> dict[str, str]:

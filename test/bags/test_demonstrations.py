@@ -105,7 +105,8 @@ def same(time_ns):
 
 
 def write_with(path, *, frames_every=1, frames_from=0, stamp=same, action_stamp=same, log=same,
-               encode=lambda step, frame: png(frame)):
+               encode=lambda step, frame: png(frame), state=lambda step, values: values,
+               **options):
     """A recording whose camera comes only at some steps, or with other stamps or times."""
     bag = recording.EpisodeBag(path)
     start_ns, episode = 1_700_000_000_000_000_000, recorded(12)
@@ -117,14 +118,14 @@ def write_with(path, *, frames_every=1, frames_from=0, stamp=same, action_stamp=
             bag.add(CAMERA, recording._IMAGE, log_ns, bag.types.types[recording._IMAGE](
                 bag._header(stamp(stamp_ns), 'camera'), 'rgb8; png compressed bgr8', frame))
         for topic, values, stamped_ns in (
-                ('/state', episode.state[step], stamp_ns),
+                ('/state', state(step, episode.state[step]), stamp_ns),
                 ('/expert_action', episode.actions[step], action_stamp(stamp_ns))):
             bag.add(topic, recording._JOINTS, log_ns, bag.types.types[recording._JOINTS](
-                bag._header(stamped_ns, 'base_link'), list(recording.NAMES), values,
+                bag._header(stamped_ns, 'base_link'), list(recording.NAMES[:len(values)]), values,
                 np.zeros(0), np.zeros(0)))
     bag.add_text('/instruction', start_ns, 'go')
     bag.finish()
-    return read_demonstration(path, TOPICS, recording.NAMES, SamplingParams())
+    return read_demonstration(path, TOPICS, recording.NAMES, SamplingParams(), **options)
 
 
 def test_a_camera_that_comes_at_every_other_step_is_told(tmp_path):
@@ -157,6 +158,29 @@ def test_a_frame_that_cannot_be_decoded_is_told_and_masked(tmp_path):
     [finding] = found.findings
     assert (finding.kind, finding.topic, finding.time_s) == ('image', CAMERA, pytest.approx(0.8))
     assert np.flatnonzero(~found.episode.present['image_primary']).tolist() == [4]
+
+
+def test_a_frame_of_another_size_is_told_and_masked(tmp_path):
+    def encode(step, frame):
+        return png(frame[:6] if step in (0, 5) else frame)
+
+    found = write_with(tmp_path / 'bag', encode=encode)
+    assert [(item.kind, item.topic, round(item.time_s, 3)) for item in found.findings] == [
+        ('image', CAMERA, 0.0), ('image', CAMERA, 1.0)]
+    assert 'must be of size 8x8 as most of the others, got 6x8' in found.findings[0].text
+    assert found.episode.images['image_primary'].shape == (12, 8, 8, 3)
+    assert np.flatnonzero(~found.episode.present['image_primary']).tolist() == [0, 5]
+    resized = write_with(tmp_path / 'resized', encode=encode, image_sizes={
+        'image_primary': (4, 4)})
+    assert not resized.findings
+    assert resized.episode.present['image_primary'].all()
+
+
+def test_a_state_with_other_numbers_is_told_and_keeps_the_last(tmp_path):
+    found = write_with(tmp_path / 'bag', state=lambda step, values: values[:7 - (step == 3)])
+    [finding] = found.findings
+    assert (finding.kind, finding.topic, finding.time_s) == ('state', '/state', pytest.approx(0.6))
+    np.testing.assert_array_equal(found.episode.proprio[:5, 0], [0, 1, 2, 2, 4])
 
 
 def test_header_stamps_that_are_zero_are_told(tmp_path):

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
+from octo_ros.bags import demonstrations
 from octo_ros.bags import recording
 from octo_ros.cli.main import main
 from octo_ros.data.store import EpisodeSet
@@ -121,6 +122,23 @@ def test_one_bad_recording_does_not_spoil_the_others(tmp_path, capsys, caplog, f
     assert EpisodeSet(tmp_path / 'set').lengths.tolist() == [6, *mended, 6]
     assert main(['data', 'build', *source, '--faults', 'stop', '--out', str(tmp_path / 'x')]) == 2
     assert 'bags/b has faults' in capsys.readouterr().err
+
+
+def test_an_unforeseen_error_names_its_recording_and_hides_no_other(bags, capsys, monkeypatch):
+    read = demonstrations.read_demonstration
+
+    def fail_at_first(path, *args, **options):
+        if path.name == '0':
+            raise IndexError('list index out of range')
+        return read(path, *args, **options)
+
+    monkeypatch.setattr(demonstrations, 'read_demonstration', fail_at_first)
+    assert main(['data', 'check', str(bags)]) == 1
+    printed = ' '.join(capsys.readouterr().out.split())
+    assert 'got IndexError: list index out of range' in printed
+    assert '2 recordings: 0 sound, 1 usable, 2 faults' in printed
+    assert main(['data', 'check', str(bags / '0')]) == 2
+    assert f'recording {bags / "0"} must be' in capsys.readouterr().err
 
 
 def test_several_readers_make_the_same_set(bags, tmp_path, capsys):
