@@ -29,6 +29,7 @@ from octo_ros.data.findings import Finding
 from octo_ros.data.findings import longest
 from octo_ros.data.findings import stretches
 from octo_ros.data.frames import Trouble
+from octo_ros.data.frames import in_runs
 from octo_ros.errors import BagError
 from octo_ros.params import param
 from octo_ros.policy.proprio import PROPRIO
@@ -227,14 +228,16 @@ class _Sampler:
         """Returns these messages' actions; NaN, a note and True behind it for what is none."""
         values = np.full((len(index), len(self._names)), np.nan)
         unread = np.zeros(len(index), bool)
+        troubles: list[Trouble] = []
         for place, number in enumerate(index):
             try:
                 values[place] = decode_action(stream.messages[number], self._names)
             except BagError as error:
+                troubles.append(Trouble(place, 'action', str(error)))
                 unread[place] = True
                 if unread.all():  # not a single one fits what was asked for
                     raise
-                self._note('action', stream.topic, self._time(times[place]), str(error))
+        self._note_troubles(stream.topic, times, troubles, 'actions')
         values[np.abs(values) > _GREATEST] = np.nan
         return values, unread
 
@@ -277,10 +280,11 @@ class _Sampler:
             instructions=instructions, proprio=proprio, present=present,
             step_s=self._params.step_s, success=success[-1] if success else None, metadata=facts)
 
-    def _note_troubles(self, topic: str, times: Int[np.ndarray, 't'], troubles: Sequence[Trouble]
-                       ) -> None:
-        for row, kind, text in troubles:
-            self._note(kind, topic, None if row is None else self._time(times[row]), text)
+    def _note_troubles(self, topic: str, times: Int[np.ndarray, 't'],
+                       troubles: Sequence[Trouble], unit: str = 'steps') -> None:
+        """Notes steps with one fault that follow each other once."""
+        for row, kind, text, count in in_runs(troubles, range(len(times)), unit):
+            self._note(kind, topic, None if row is None else self._time(times[row]), text, count)
 
     def _note_steps(self, kind: str, topic: str, times: Int[np.ndarray, 't'], hit: np.ndarray,
                     text: str) -> None:

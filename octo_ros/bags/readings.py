@@ -55,22 +55,21 @@ def _read(stream: RecordedStream, index: Int[np.ndarray, 't'],
 
     What is of another size than most is a fault of `odd_kind`, and left out like one of `kind`.
     """
+    numbers = index.tolist()
     found: dict[int, np.ndarray] = {}
-    faults: dict[int, Trouble] = {}
-    for place, number in enumerate(index.tolist()):
-        if number < 0 or number in found or number in faults:
-            continue
+    faults: dict[int, tuple[str, str]] = {}
+    for number in dict.fromkeys(number for number in numbers if number >= 0):
         try:
             found[number] = decode(stream.messages[number])
         except ObservationError as error:
-            faults[number] = Trouble(place, kind, str(error))
+            faults[number] = kind, str(error)
     usual = Counter(values.shape for values in found.values()).most_common(1)
     for number in [number for number, values in found.items() if values.shape != usual[0][0]]:
-        place = index.tolist().index(number)
-        faults[number] = Trouble(place, odd_kind, f'must be of size {_size(usual[0][0])} as most '
-                                 f'of the others, got {_size(found.pop(number).shape)}')
-    return ([found.get(number) for number in index.tolist()],
-            sorted(faults.values(), key=lambda fault: fault.row or 0))
+        faults[number] = odd_kind, (f'must be of size {_size(usual[0][0])} as most of the others, '
+                                    f'got {_size(found.pop(number).shape)}')
+    return [found.get(number) for number in numbers], [
+        Trouble(place, *faults[number]) for place, number in enumerate(numbers)
+        if number in faults]
 
 
 def _size(shape: tuple[int, ...]) -> str:

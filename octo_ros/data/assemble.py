@@ -6,7 +6,6 @@ rows added up, and the last of their targets.
 """
 
 import dataclasses
-import itertools
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +23,7 @@ from octo_ros.data.findings import longest
 from octo_ros.data.findings import stretches
 from octo_ros.data.frames import Frames
 from octo_ros.data.frames import Trouble
+from octo_ros.data.frames import in_runs
 from octo_ros.data.import_spec import ImportSpec
 from octo_ros.data.merge_rows import merge_rows
 from octo_ros.data.relabel import reached_actions
@@ -187,18 +187,9 @@ class _Assembly:
     def _note_troubles(self, feature: str, rows: Int[np.ndarray, 'n'], troubles: list[Trouble]
                        ) -> None:
         """Notes frames with one fault that follow each other once."""
-        places = {int(row): place for place, row in enumerate(rows)}
-
-        def run(item: tuple[int, Trouble]) -> tuple[str, str, int | None]:
-            number, trouble = item
-            row = trouble.row
-            return trouble.kind, trouble.text, None if row is None else places[row] - number
-
-        for (kind, text, _), items in itertools.groupby(enumerate(troubles), run):
-            found = [trouble for _, trouble in items]
-            row, count = found[0].row, len(found)
-            self._note(kind, feature, None if row is None else row * self._raw.interval_s,
-                       text + (f', for {count} frames' if count > 1 else ''), count)
+        for row, kind, text, count in in_runs(troubles, rows.tolist(), 'frames'):
+            self._note(kind, feature, None if row is None else row * self._raw.interval_s, text,
+                       count)
 
     def _note_rows(self, kind: str, topic: str, hit: Bool[np.ndarray, 't'], text: str) -> None:
         """Notes each stretch of rows once."""

@@ -106,7 +106,7 @@ def same(time_ns):
 
 def write_with(path, *, frames_every=1, frames_from=0, stamp=same, action_stamp=same, log=same,
                encode=lambda step, frame: png(frame), state=lambda step, values: values,
-               **options):
+               action=lambda step, values: values, **options):
     """A recording whose camera comes only at some steps, or with other stamps or times."""
     bag = recording.EpisodeBag(path)
     start_ns, episode = 1_700_000_000_000_000_000, recorded(12)
@@ -119,7 +119,7 @@ def write_with(path, *, frames_every=1, frames_from=0, stamp=same, action_stamp=
                 bag._header(stamp(stamp_ns), 'camera'), 'rgb8; png compressed bgr8', frame))
         for topic, values, stamped_ns in (
                 ('/state', state(step, episode.state[step]), stamp_ns),
-                ('/expert_action', episode.actions[step], action_stamp(stamp_ns))):
+                ('/expert_action', action(step, episode.actions[step]), action_stamp(stamp_ns))):
             bag.add(topic, recording._JOINTS, log_ns, bag.types.types[recording._JOINTS](
                 bag._header(stamped_ns, 'base_link'), list(recording.NAMES[:len(values)]), values,
                 np.zeros(0), np.zeros(0)))
@@ -158,6 +158,28 @@ def test_a_frame_that_cannot_be_decoded_is_told_and_masked(tmp_path):
     [finding] = found.findings
     assert (finding.kind, finding.topic, finding.time_s) == ('image', CAMERA, pytest.approx(0.8))
     assert np.flatnonzero(~found.episode.present['image_primary']).tolist() == [4]
+
+
+def test_a_camera_that_fails_for_a_while_is_one_fault(tmp_path):
+    found = write_with(  # the frames lose differently many bytes
+        tmp_path / 'bag', encode=lambda step, frame: png(frame)[:50 + step if step > 3 else None])
+    [finding] = found.findings
+    assert (finding.kind, finding.time_s, finding.count) == ('image', pytest.approx(0.8), 8)
+    assert finding.text.endswith(', for 8 steps')
+    assert np.flatnonzero(found.episode.present['image_primary']).tolist() == [0, 1, 2, 3]
+
+
+def test_states_that_are_not_finite_for_a_while_are_one_fault(tmp_path):
+    state = np.zeros((8, 7))
+    state[2:6, 1] = np.nan
+    [finding] = read(tmp_path, recorded(state=state)).findings
+    assert (finding.kind, finding.time_s, finding.count) == ('nan', pytest.approx(0.4), 4)
+
+
+def test_actions_with_too_few_numbers_for_a_while_are_one_fault(tmp_path):
+    found = write_with(tmp_path / 'bag', action=lambda step, values: values[:7 - (step > 8)])
+    [finding] = found.findings
+    assert (finding.kind, finding.time_s, finding.count) == ('action', pytest.approx(1.8), 3)
 
 
 def test_a_frame_of_another_size_is_told_and_masked(tmp_path):
