@@ -39,6 +39,7 @@ FACTS_TOPIC = '/episode'
 _NS = 1_000_000_000
 _GREATEST = 1e6  # no motion of a robot, in whatever unit
 _LATE_START_NS = _NS  # a stream that begins later than this has a gap
+_SLOW = 1.2  # intervals of frames or states, in steps, that are worth telling
 _CLOCKS_NS = _NS  # header stamp and time of recording may differ by this much
 
 
@@ -50,7 +51,7 @@ class SamplingParams:
     max_age_s: float = param(
         0.3, 'Greatest age of a frame or state at its step.', unit='s', gt=0.0)
     rate_tolerance: float = param(
-        0.2, 'By which part of a step the typical interval of actions may differ from it.',
+        0.05, 'By which part of a step the typical interval of actions may differ from it.',
         gt=0.0, lt=1.0)
     shortest: int = param(3, 'Least number of steps of an episode.', ge=1)
 
@@ -108,14 +109,14 @@ class _Sampler:
         step_ns = round(self._params.step_s * _NS)
         for topic in self._timed:
             self._note_moved(streams[topic], actions)
-        faster = self._check_rate(actions) and self._deltas.size
         for topic in dict.fromkeys(self._topics.streams.values()):
             self._align(streams[topic], actions, step_ns)
         begin_ns = self._begin(streams)
         span = int(actions.stamps[-1]) - begin_ns
         times = begin_ns + step_ns * np.arange(max(round(span / step_ns), 0) + 1)
-        take = self._added_up if faster else self._actions
-        values, good = take(actions, times, step_ns)
+        nearest = _nearest(actions.stamps, times)
+        take = self._added_up if self._check_rate(actions, nearest) else self._actions
+        values, good = take(actions, times, step_ns, nearest)
         keep = longest(good)
         if keep.stop - keep.start < self._params.shortest:
             self._note('gap', actions.topic, None,
@@ -179,28 +180,33 @@ class _Sampler:
                        "recording, measured by the action's: taken by the time of recording")
             stream.stamps = stream.stamps + late_ns
 
-    def _check_rate(self, actions: RecordedStream) -> bool:
-        """Returns whether actions come faster than steps, by more than what jitter may do."""
+    def _check_rate(self, actions: RecordedStream, nearest: Int[np.ndarray, 't']) -> bool:
+        """Returns whether actions are to be added up, for no step takes some of them."""
         interval_s, step_s = actions.interval_s, self._params.step_s
-        if not interval_s or abs(interval_s - step_s) <= self._params.rate_tolerance * step_s:
+        lost = len(np.setdiff1d(actions.stamps[nearest.min():nearest.max()],
+                                actions.stamps[nearest])) if self._deltas.size else 0
+        differs = interval_s and abs(interval_s - step_s) > self._params.rate_tolerance * step_s
+        if not differs and not lost:
             return False
-        faster = interval_s < step_s
+        faster = bool(lost) or interval_s < step_s
         done = '' if not faster else (
             '; their changes are added up' if self._deltas.size else '; the nearest is taken')
-        self._note('rate', actions.topic, None, f'actions come every {interval_s:.3f} s, the '
-                   f'policy step is {step_s:.3f} s{done}')
-        return faster
+        text = (f'actions come every {interval_s:.3f} s, the policy step is {step_s:.3f} s'
+                if differs else f'{lost} action{"s" if lost > 1 else ""} more than policy steps')
+        self._note('rate', actions.topic, None, text + done)
+        return faster and bool(self._deltas.size)
 
     def _check_slow(self, stream: RecordedStream) -> None:
         interval_s, step_s = stream.interval_s, self._params.step_s
-        if interval_s > (1.0 + self._params.rate_tolerance) * step_s:
+        if interval_s > _SLOW * step_s:
             self._note('rate', stream.topic, None, f'messages come every {interval_s:.3f} s, the '
                        f'policy step is {step_s:.3f} s: some steps have an old one')
 
-    def _added_up(self, stream: RecordedStream, times: Int[np.ndarray, 't'], step_ns: int
-                  ) -> tuple[Float[np.ndarray, 't ad'], np.ndarray]:
-        values, _ = self._decoded(stream, np.arange(len(stream.messages)), stream.stamps)
-        found, good = add_up(stream.stamps, values, times, step_ns, self._deltas)
+    def _added_up(self, stream: RecordedStream, times: Int[np.ndarray, 't'], step_ns: int,
+                  _nearest: Int[np.ndarray, 't']) -> tuple[Float[np.ndarray, 't ad'], np.ndarray]:
+        stamps, once = np.unique(stream.stamps, return_index=True)  # what came twice is one motion
+        values, _ = self._decoded(stream, once, stamps)
+        found, good = add_up(stamps, values, times, step_ns, self._deltas)
         bad = ~np.isfinite(found).all(axis=1)
         inner = np.arange(len(times)) < len(times) - 1  # the last step may be cut off
         self._note_steps('gap', stream.topic, times, ~good & inner, 'actions are missing')
@@ -208,13 +214,8 @@ class _Sampler:
                          f'the action is not finite, or beyond {_GREATEST:g}')
         return found, good & ~bad
 
-    def _actions(self, stream: RecordedStream, times: Int[np.ndarray, 't'], step_ns: int
-                 ) -> tuple[Float[np.ndarray, 't ad'], np.ndarray]:
-        right = np.clip(np.searchsorted(stream.stamps, times), 1, max(len(stream.stamps) - 1, 1))
-        left = right - 1
-        right = np.minimum(right, len(stream.stamps) - 1)
-        nearer = np.abs(stream.stamps[right] - times) < np.abs(stream.stamps[left] - times)
-        index = np.where(nearer, right, left)
+    def _actions(self, stream: RecordedStream, times: Int[np.ndarray, 't'], step_ns: int,
+                 index: Int[np.ndarray, 't']) -> tuple[Float[np.ndarray, 't ad'], np.ndarray]:
         far = np.abs(stream.stamps[index] - times) > step_ns / 2
         values, unread = self._decoded(stream, index, times)
         bad = ~np.isfinite(values).all(axis=1)
@@ -303,6 +304,15 @@ class _Sampler:
 
     def _result(self, episode: Episode | None) -> Demonstration:
         return Demonstration(episode, tuple(self._findings))
+
+
+def _nearest(stamps: Int[np.ndarray, 'n'], times: Int[np.ndarray, 't']) -> Int[np.ndarray, 't']:
+    """Returns which stamp is the nearest to each time."""
+    right = np.clip(np.searchsorted(stamps, times), 1, max(len(stamps) - 1, 1))
+    left = right - 1
+    right = np.minimum(right, len(stamps) - 1)
+    nearer = np.abs(stamps[right] - times) < np.abs(stamps[left] - times)
+    return np.where(nearer, right, left)
 
 
 def _facts(stream: RecordedStream) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from octo_ros.array_typing import Float
 from octo_ros.array_typing import Int
 from octo_ros.data.merge_rows import merge_rows
 
-_LOST = 1.6  # intervals without an action mean that one is missing, not late
+LOST = 1.6  # intervals without a message mean that one is missing, not late
 
 
 def add_up(stamps: Int[np.ndarray, 'n'], values: Float[np.ndarray, 'n ad'],
@@ -37,7 +37,7 @@ def add_up(stamps: Int[np.ndarray, 'n'], values: Float[np.ndarray, 'n ad'],
     # A number that could not be read spoils its step, also where only the last one counts.
     unread = np.logical_or.reduceat(np.isnan(values[within]), firsts, axis=0)
     found[steps] = np.where(unread, np.nan, merge_rows(values[within], edges, deltas))
-    holes = np.flatnonzero(np.diff(stamps) > _LOST * interval_ns)
+    holes = np.flatnonzero(np.diff(stamps) > LOST * interval_ns)
     torn = np.concatenate([owner[holes], owner[holes + 1]])
     ended = stamps[-1] + interval_ns >= times + step_ns - interval_ns / 2
     numbers = np.arange(len(times))

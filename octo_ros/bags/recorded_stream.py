@@ -8,6 +8,7 @@ import numpy as np
 from octo_ros.array_typing import Int
 from octo_ros.bags.clock_jumps import find_lags
 from octo_ros.bags.episodes import action_stamp_ns
+from octo_ros.bags.faster_actions import LOST
 from octo_ros.data.findings import stretches
 from octo_ros.messages.conversions import stamp_ns
 
@@ -84,8 +85,11 @@ class RecordedStream:
 
     @property
     def interval_s(self) -> float:
-        """Typical time between two messages [s]; 0 when there are not two."""
-        return float(np.median(np.diff(self.stamps))) / _NS if len(self.stamps) > 1 else 0.0
+        """Time between two messages [s], on average and without holes; 0 if there are not two."""
+        intervals = np.diff(np.unique(self.stamps))
+        if not len(intervals):
+            return 0.0
+        return float(intervals[intervals <= LOST * np.median(intervals)].mean()) / _NS
 
     def newest(self, times: Int[np.ndarray, 't'], max_age_ns: int) -> Int[np.ndarray, 't']:
         """Returns which message was the newest at each time; -1 where it was too old or none."""

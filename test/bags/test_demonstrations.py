@@ -88,6 +88,37 @@ def test_changes_that_come_faster_than_steps_are_added_up(tmp_path):
     np.testing.assert_allclose(found.episode.actions[:, 6], actions[3::4, 6], rtol=1e-6)
 
 
+@pytest.mark.parametrize('rate_hz', [5.1, 5.5, 6.0, 7.3, 9.0])
+def test_no_change_is_lost_where_there_are_a_few_more_than_steps(tmp_path, rate_hz):
+    actions = np.random.default_rng(0).normal(size=(41, 7))
+    stamps = np.round(np.arange(41) * 1e9 / rate_hz).astype(np.int64)
+    found = read(tmp_path, recorded(41, stamps_ns=stamps, actions=actions), deltas=range(6))
+    [finding] = found.findings
+    assert (finding.kind, finding.topic) == ('rate', '/expert_action')
+    assert 'their changes are added up' in finding.text
+    taken = [np.allclose(found.episode.actions[:, :6].sum(axis=0), actions[:last, :6].sum(axis=0),
+                         atol=1e-4)
+             for last in (40, 41)]  # the last may lie behind the last whole step
+    assert any(taken)
+
+
+def test_actions_that_were_recorded_twice_move_once(tmp_path):
+    for name, rate_hz in (('fits', 5), ('faster', 10)):
+        stamps = np.repeat(np.arange(20) * 10**9 // rate_hz, 2)
+        found = read(tmp_path / name, recorded(40, stamps_ns=stamps, actions=np.ones((40, 7))),
+                     deltas=range(6))
+        np.testing.assert_array_equal(found.episode.actions[:, 0], rate_hz / 5)
+
+
+def test_jitter_of_the_actions_is_no_other_rate(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        stamps = STEP_NS * np.arange(8) + rng.integers(-20_000_000, 20_000_000, 8)
+        found = read(tmp_path / str(number), recorded(stamps_ns=stamps - stamps[0]),
+                     deltas=range(6))
+        assert not found.findings
+
+
 def test_a_hole_in_faster_changes_is_a_gap(tmp_path):
     stamps = STEP_NS // 4 * np.delete(np.arange(41), [22])
     found = read(tmp_path, recorded(40, stamps_ns=stamps), deltas=range(6))
