@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import re
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -10,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from octo_ros.cli.data_sources import add_source_options
-from octo_ros.cli.data_sources import full_key
-from octo_ros.cli.data_sources import pairs
+from octo_ros.cli.data_sources import by_camera
 from octo_ros.cli.data_sources import read_all
 from octo_ros.errors import BagError
 from octo_ros.errors import ParameterError
+from octo_ros.errors import closest
 
 if TYPE_CHECKING:
     from octo_ros.data.episode import Episode
@@ -83,6 +84,7 @@ def build(args: argparse.Namespace, folder: Path, wanted: Mapping[str, tuple[int
         writer: EpisodeWriter | None = None
         for episode in _chosen(args, wanted, findings):
             if writer is None:
+                check_cameras(sizes(args.size), episode.images)
                 found = {key: wanted.get(key, (frames.shape[1], frames.shape[2]))
                          for key, frames in episode.images.items()}
                 writer = stack.enter_context(EpisodeWriter(folder, found, overwrite=overwrite))
@@ -151,11 +153,26 @@ def report(findings: Sequence['Finding']) -> None:
 
 
 def sizes(values: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """Reads `primary=256x256` options. Raises ParameterError for another form."""
+    """Reads `primary=256x256` options.
+
+    Raises:
+        ParameterError: another form, no pixel, or two sizes for one camera.
+    """
     found = {}
-    for key, text in pairs('--size', values).items():
+    for key, text in by_camera('--size', values).items():
         match = re.fullmatch(r'(\d+)x(\d+)', text)
-        if not match:
-            raise ParameterError(f"--size must be like primary=256x256, got '{key}={text}'")
-        found[full_key(key)] = (int(match[1]), int(match[2]))
+        size = (int(match[1]), int(match[2])) if match else (0, 0)
+        if min(size) < 1:
+            raise ParameterError('--size must be like primary=256x256, of at least 1x1 pixel, got '
+                                 f"'{key.removeprefix('image_')}={text}'")
+        found[key] = size
     return found
+
+
+def check_cameras(keys: Iterable[str], cameras: Iterable[str]) -> None:
+    """Raises ParameterError for a size of a camera that there is not; takes observation keys."""
+    known = [camera.removeprefix('image_') for camera in cameras]
+    for name in (key.removeprefix('image_') for key in keys):
+        if name not in known:
+            raise ParameterError(f"--size must name one of {', '.join(known)}, got '{name}'"
+                                 f'{closest(name, known)}')

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from octo_ros.cli import closed_loop_test
 from octo_ros.cli import data
+from octo_ros.cli import data_sources
 from octo_ros.cli import finetune_settings
 from octo_ros.cli import training_options
 from octo_ros.cli.training_options import Options
@@ -194,7 +195,7 @@ def _open_episodes(args: argparse.Namespace, sizes: Mapping[str, tuple[int, int]
     folder = args.out / 'episodes'
     if (folder / INDEX).is_file():
         return EpisodeSet(folder)
-    wanted = {data.full_key(key) for key in data.pairs('--camera', args.camera)}
+    wanted = {data_sources.full_key(key) for key in data_sources.pairs('--camera', args.camera)}
     chosen = {key: size for key, size in sizes.items() if not wanted or key in wanted}
     return data.build(args, folder, chosen)
 

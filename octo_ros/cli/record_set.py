@@ -12,8 +12,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from octo_ros.cli import data
-from octo_ros.errors import ParameterError
-from octo_ros.errors import closest
 
 if TYPE_CHECKING:
     from octo_ros.data.episode import Episode as Example
@@ -38,9 +36,11 @@ def run(args: argparse.Namespace, record: Callable[..., Iterable['Example']]) ->
         record: gives what a function makes of each episode, drawn by the cameras that are named.
     """
     from octo_ros.data.store import EpisodeWriter
+    from octo_ros.sim.scene import CAMERAS
 
     sizes = data.sizes(args.size)
-    cameras = _cameras(sizes)
+    data.check_cameras(sizes, CAMERAS)
+    cameras = tuple(key.removeprefix('image_') for key in sizes)
     done = failed = steps = 0
     with EpisodeWriter(args.out, sizes) as writer:
         for episode in record(functools.partial(example, sizes=sizes), cameras=cameras):
@@ -71,14 +71,3 @@ def example(episode: 'Episode', sizes: Sizes) -> 'Example':
         instructions=(episode.instruction, *episode.paraphrases),
         proprio=episode.proprio, success=episode.success,
         metadata={'task': episode.task.name, 'seed': episode.seed, 'robot': 'viperx_sim'})
-
-
-def _cameras(sizes: Sizes) -> tuple[str, ...]:
-    from octo_ros.sim.scene import CAMERAS
-
-    cameras = tuple(key.removeprefix('image_') for key in sizes)
-    for camera in cameras:
-        if camera not in CAMERAS:
-            raise ParameterError(f"--size must name one of {', '.join(CAMERAS)}, got '{camera}'"
-                                 f'{closest(camera, CAMERAS)}')
-    return cameras

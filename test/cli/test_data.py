@@ -174,7 +174,12 @@ def test_build_stops_at_a_fault_when_told_and_leaves_nothing(bags, tmp_path, cap
     (['--camera', 'primary=/a', '--camera', 'image_primary=/b'],
      "'--camera' must name 'image_primary' once, got /a and /b"),
     (['--camera', 'primary=/nowhere'], "must have the topic '/nowhere'"),
-    (['--out', 'x', '--size', 'primary=big'], 'primary=256x256')])
+    (['--out', 'x', '--size', 'primary=big'], 'primary=256x256'),
+    (['--out', 'x', '--size', 'primary=0x32'], "of at least 1x1 pixel, got 'primary=0x32'"),
+    (['--out', 'x', '--size', 'primary=8x8', '--size', 'image_primary=9x9'],
+     "must name 'image_primary' once"),
+    (['--out', 'x', '--size', 'prim=32x32'],
+     "--size must name one of primary, got 'prim' (did you mean 'primary'?)")])
 def test_wrong_options_are_one_line(bags, tmp_path, capsys, options, message):
     command = 'build' if '--out' in options else 'check'
     assert main(['data', command, str(bags), *options]) == 2

@@ -69,6 +69,7 @@ def test_it_goes_on_where_it_was_stopped(recorded, capsys):
     (['--tasks', 'reech'], "did you mean 'reach'"),
     (['--tasks', 'reach', '--image-format', 'jpg'], "did you mean 'jpeg'"),
     (['--image-format', 'png', '--size', 'primary=32x32'], 'are for bags, got --size'),
+    (['--size', 'primary=0x0'], "of at least 1x1 pixel, got 'primary=0x0'"),
     (['--interrupted', '1.5'], '--interrupted must be from 0 to 1, got 1.5'),
     (['--tasks', 'reach', '--episodes', '0'], '--episodes must be at least 1'),
 ])
