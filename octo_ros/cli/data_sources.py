@@ -5,9 +5,7 @@ import dataclasses
 import functools
 import itertools
 import logging
-import multiprocessing
 import re
-import signal
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -22,6 +20,7 @@ from octo_ros.errors import DataError
 from octo_ros.errors import ObservationError
 from octo_ros.errors import OctoError
 from octo_ros.errors import ParameterError
+from octo_ros.workers import worker_pool
 
 if TYPE_CHECKING:
     from octo_ros.bags.episodes import TopicMap
@@ -210,9 +209,7 @@ def _with_faults(results: Iterable[tuple[str, 'Demonstration | OctoError']]) -> 
 
 def _in_processes(read: Callable[[Path], _T], paths: Sequence[Path], processes: int
                   ) -> Iterator[_T]:
-    # A forked child would share the locks of whatever threads this process has.
-    with multiprocessing.get_context('spawn').Pool(
-            processes, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+    with worker_pool(processes) as pool:
         yield from pool.imap(read, paths)
 
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,14 @@ def alone(folder: Path) -> Iterator[None]:
         for left_over in folder.glob('.partial-*'):
             shutil.rmtree(left_over, ignore_errors=True)
         yield
+
+
+def left(folder: Path, names: Sequence[str]) -> list[str]:
+    """Returns which parts of the output are not there yet, and says how many are."""
+    todo = [name for name in names if not (folder / name).exists()]
+    if len(todo) < len(names):
+        print(f'{len(names) - len(todo)} of {len(names)} episodes are there already')
+    return todo
 
 
 def check(folder: Path, file_name: str, settings: Mapping[str, Any], *,

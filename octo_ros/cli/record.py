@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from octo_ros.sim.rollout import Job
     from octo_ros.sim.tasks import Task
 
-SETTINGS = 'recording.json'
 START_NS = 1_700_000_000_000_000_000  # fixed, so that the same seed gives the same bytes
 MAX_STEPS = 60  # disturbances cost time; without them the slowest task takes 30
 
@@ -34,8 +33,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         'record', help='record demonstrations, in the simulator or of a live robot',
         description='Lets a scripted expert do tasks in the simulator and writes an episode a bag '
         '(rosbag2, mcap), with the topics of a robot. Run again, it goes on where it was stopped. '
-        'With --size it writes an episode set, ready for training, instead. With --live it '
-        'records the topics of a running robot instead.')
+        'With --size it writes an episode set, ready for training, instead; its episodes lie in '
+        '.OUT.recording until all are there. With --live it records the topics of a running '
+        'robot instead.')
     parser.add_argument('out', type=Path, help='folder for the bags')
     sim = parser.add_argument_group('simulator')
     sim.add_argument('--episodes', type=int, default=100, metavar='N',
@@ -74,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
     tasks = named_tasks(args.tasks)
     jobs = _jobs(tasks, range(args.seed, args.seed + args.episodes),
                  every_colour=args.every_colour)
+    settings = {'tasks': [task.name for task in tasks], 'noise': not args.no_noise,
+                'interrupted': args.interrupted}
     image_options = {
         name: value for name, value in (('format', args.image_format),
                                         ('jpeg_quality', args.jpeg_quality)) if value is not None}
@@ -81,18 +83,15 @@ def run(args: argparse.Namespace) -> int:
         if image_options:
             raise ParameterError('--image-format and --jpeg-quality are for bags, got --size, '
                                  'whose set holds frames as they are; leave them out')
-        return record_set.run(args, functools.partial(_record, args, jobs))
+        return record_set.run(args, jobs, settings, functools.partial(_record, args))
     from octo_ros.bags.recording import ImageFormat
 
     image_format = from_flat(ImageFormat, image_options, source='octo-ros record')
-    output_folder.prepare(args.out, SETTINGS, {
-        'tasks': [task.name for task in tasks], 'noise': not args.no_noise,
-        'interrupted': args.interrupted, **dataclasses.asdict(image_format)})
+    output_folder.prepare(args.out, record_set.SETTINGS,
+                          settings | dataclasses.asdict(image_format))
     with output_folder.alone(args.out):
-        todo = [job for job in jobs if not (args.out / job.name).exists()]
-        if len(todo) < len(jobs):
-            print(f'{len(jobs) - len(todo)} of {len(jobs)} episodes are there already')
-        done = list(_record(args, todo, functools.partial(
+        todo = output_folder.left(args.out, [job.name for job in jobs])
+        done = list(_record(args, [job for job in jobs if job.name in todo], functools.partial(
             write, folder=args.out, image_format=image_format, noise=not args.no_noise)))
     if done:
         print(f'{len(done)} episodes with {sum(steps for steps, _ in done)} steps in {args.out}, '

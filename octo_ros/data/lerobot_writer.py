@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import shutil
-import tempfile
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
@@ -30,10 +28,10 @@ from octo_ros.data.lerobot_tables import camera_feature
 from octo_ros.data.lerobot_tables import data_table
 from octo_ros.data.lerobot_tables import describe_features
 from octo_ros.data.lerobot_tables import episode_columns
+from octo_ros.data.replacing import Making
 from octo_ros.data.replacing import check_apart
 from octo_ros.data.replacing import check_target
 from octo_ros.data.replacing import read_index
-from octo_ros.data.replacing import replace
 from octo_ros.data.store import EpisodeSet
 from octo_ros.errors import DataError
 from octo_ros.errors import ParameterError
@@ -81,19 +79,20 @@ def export_lerobot(
     check_apart(out, [episodes.path])
     check_target(out, _KIND, _is_lerobot, overwrite=overwrite)
     fps = frame_rate(episodes)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f'.{out.name}-', dir=out.parent))
+    making = Making(out)
+    partial = making.folder
     layout: Layout = LayoutV30(partial, fps, codec, limits or Limits()) if version == V30 else (
         LayoutV21(partial, fps, codec))
     try:
         _Export(episodes, partial, layout, fps, action_names, robot).run(track)
         check_target(out, _KIND, _is_lerobot, overwrite=overwrite)  # it may have come since
-        replace(out, partial)
+        making.finish()
     except BaseException:
         with contextlib.suppress(DataError):  # the first error counts
             layout.close()
-        shutil.rmtree(partial, ignore_errors=True)
         raise
+    finally:
+        making.end()
 
 
 def frame_rate(episodes: EpisodeSet) -> Fraction:

@@ -1,7 +1,12 @@
 """What writing a data set may replace: nothing that was not written so."""
 
+import contextlib
+import fcntl
+import glob
 import json
+import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from collections.abc import Iterable
 from pathlib import Path
@@ -47,12 +52,51 @@ def check_apart(out: Path, sources: Iterable[Path]) -> None:
                             'it, holds it or lies in it; choose another folder')
 
 
-def replace(path: Path, made: Path) -> None:
-    """Puts a finished folder, which lies beside it, in the place of another that may exist."""
-    made.chmod(0o755)
-    if path.exists():
-        shutil.rmtree(path)
-    made.rename(path)
+class Making:
+    """A folder that is being made beside its place, where it appears whole or not at all.
+
+    What a killed process left of the same folder is cleared away.
+
+    Attributes:
+        folder: where to write.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Begins to make a folder; those that hold it are made."""
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        prefix = f'.{path.name}.partial-'
+        for left_over in path.parent.glob(f'{glob.escape(prefix)}*'):
+            with contextlib.suppress(OSError):  # another process is at work on it
+                os.close(_locked(left_over))
+                shutil.rmtree(left_over)
+        self.folder = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
+        self._lock: int | None = _locked(self.folder)
+
+    def finish(self) -> None:
+        """Puts the folder in its place, where another one may be."""
+        self.folder.chmod(0o755)
+        if self._path.exists():
+            shutil.rmtree(self._path)
+        self.folder.rename(self._path)
+
+    def end(self) -> None:
+        """Deletes what was not finished."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
+
+
+def _locked(folder: Path) -> int:
+    """Returns a descriptor that keeps a folder for this process; OSError if another has it."""
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise
+    return lock
 
 
 def read_index(file: Path) -> dict[str, Any]:

@@ -7,8 +7,6 @@ batch costs the copying of its frames and a set may be larger than the memory.
 
 import functools
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -19,9 +17,9 @@ import numpy as np
 
 from octo_ros.array_typing import Float
 from octo_ros.data.episode import Episode
+from octo_ros.data.replacing import Making
 from octo_ros.data.replacing import check_target
 from octo_ros.data.replacing import read_index
-from octo_ros.data.replacing import replace
 from octo_ros.errors import DataError
 from octo_ros.policy.images import preprocess
 from octo_ros.policy.proprio import PROPRIO
@@ -53,8 +51,7 @@ class EpisodeWriter:
         self.path = Path(path).expanduser()
         self._overwrite = overwrite
         self._check_target()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._partial = Path(tempfile.mkdtemp(prefix=f'.{self.path.name}-', dir=self.path.parent))
+        self._making = Making(self.path)
         self._sizes = dict(image_sizes)
         self._arrays: dict[str, _GrowingArray] = {}
         self._entries: list[dict[str, Any]] = []
@@ -71,7 +68,7 @@ class EpisodeWriter:
             if kind is None and self._entries:
                 self._finish()
         finally:
-            shutil.rmtree(self._partial, ignore_errors=True)
+            self._making.end()
         if kind is None and not self._entries:
             raise DataError(f'{self.path} must hold at least one episode, got none')
 
@@ -107,7 +104,8 @@ class EpisodeWriter:
     def _append(self, name: str, values: np.ndarray, episode: Episode) -> None:
         array = self._arrays.get(name)
         if array is None:
-            array = _GrowingArray(self._partial / f'{name}.npy', values.dtype, values.shape[1:])
+            file = self._making.folder / f'{name}.npy'
+            array = _GrowingArray(file, values.dtype, values.shape[1:])
             self._arrays[name] = array
         if values.shape[1:] != array.shape:
             raise DataError(
@@ -116,11 +114,11 @@ class EpisodeWriter:
         array.append(values)
 
     def _finish(self) -> None:
-        (self._partial / INDEX).write_text(json.dumps({
+        (self._making.folder / INDEX).write_text(json.dumps({
             'format': _FORMAT, 'images': {key: list(size) for key, size in self._sizes.items()},
             'episodes': self._entries}, indent=1))
         self._check_target()  # anything may have come there since
-        replace(self.path, self._partial)
+        self._making.finish()
 
     def _check_target(self) -> None:
         check_target(self.path, 'an episode set', _is_set, overwrite=self._overwrite)

@@ -1,8 +1,6 @@
 """Runs episodes: the expert or any policy in the simulator, one after another or in processes."""
 
 import dataclasses
-import multiprocessing
-import signal
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -31,6 +29,7 @@ from octo_ros.sim.tasks import Task
 from octo_ros.sim.tasks import all_tasks
 from octo_ros.sim.tasks import chosen_block
 from octo_ros.sim.tasks import possible
+from octo_ros.workers import worker_pool
 
 MAX_STEPS = 40  # 8 s
 # Ranges of x, y and z that hold the places of detours: about the blocks, and clear of them [m].
@@ -300,7 +299,6 @@ _worker_sim: Simulator
 
 def _start_worker(params: SceneParams | None) -> None:
     global _worker_sim  # noqa: PLW0603 - a pool's worker has no other place to keep it
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends the pool
     _worker_sim = Simulator(params)
 
 
@@ -338,8 +336,6 @@ def run_many(
         finally:
             sim.close()
         return
-    # A forked child would share the parent's OpenGL state and JAX threads.
     work = [(job, make_actor, finish, options) for job in todo]
-    context = multiprocessing.get_context('spawn')
-    with context.Pool(processes, _start_worker, (params,)) as pool:
+    with worker_pool(processes, _start_worker, (params,)) as pool:
         yield from pool.imap(_run_job, work)

@@ -15,6 +15,7 @@ from octo_ros.bags.reader import BagReader
 from octo_ros.cli.main import main
 from octo_ros.data.store import EpisodeSet
 from octo_ros.sim import gl
+from test.processes import wait_until
 
 if not (importlib.util.find_spec('mujoco') and importlib.util.find_spec('gym_aloha')):
     pytest.skip("the extra 'sim' (mujoco, gym-aloha) is not installed", allow_module_level=True)
@@ -110,6 +111,42 @@ def test_ctrl_c_ends_it_with_whole_bags_only(tmp_path):
             with BagReader(folder / name) as bag:
                 assert bag.counts['/success'] == 1
                 assert not bag.damage
+
+
+def killed(folder, parts, options):
+    """Kills a recording once an episode is there."""
+    with subprocess.Popen([COMMAND, 'record', folder, *options, '--processes', '2'],
+                          stdout=subprocess.DEVNULL) as process:
+        wait_until(lambda: process.poll() is not None or list(parts.glob('0*')), 'an episode')
+        assert process.poll() is None
+        process.kill()
+
+
+@pytest.mark.parametrize('size', [[], ['--size', 'primary=16x16']], ids=['bags', 'set'])
+def test_a_killed_recording_goes_on_and_leaves_nothing_behind(tmp_path, capsys, size):
+    options = ['--episodes', '6', '--tasks', 'reach', *size]
+    for name in ('at_once', 'killed'):
+        folder = tmp_path / name / 'out'
+        if name == 'killed':
+            killed(folder, folder.parent / '.out.recording' if size else folder, options)
+        assert main(['record', str(folder), *options]) == 0
+        assert ('of 6 episodes are there already' in capsys.readouterr().out) == (
+            name == 'killed')
+        assert [item.name for item in folder.parent.iterdir()] == ['out']
+        assert not list(folder.glob('.partial-*'))
+    first, second = (sorted(
+        (str(file.relative_to(tmp_path / name)), file.read_bytes())
+        for file in (tmp_path / name).rglob('*') if file.is_file())
+        for name in ('at_once', 'killed'))
+    assert first == second
+
+
+def test_a_killed_set_goes_on_with_the_same_options_only(tmp_path, capsys):
+    folder = tmp_path / 'out'
+    options = ['--episodes', '6', '--size', 'primary=16x16', '--tasks']
+    killed(folder, tmp_path / '.out.recording', [*options, 'reach'])
+    assert main(['record', str(folder), *options, 'lift']) == 2
+    assert 'tasks was' in capsys.readouterr().err
 
 
 def test_with_sizes_the_episodes_of_the_bags_go_into_a_set(recorded, tmp_path, capsys):

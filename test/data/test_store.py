@@ -1,6 +1,8 @@
 """Episodes to disk and back."""
 
 import dataclasses
+import fcntl
+import os
 import pickle
 
 import numpy as np
@@ -47,6 +49,18 @@ def test_an_error_leaves_nothing_behind(tmp_path):
           EpisodeWriter(tmp_path / 'set', {'image_wrist': (2, 2)}) as writer):
         writer.add(make_episode(0, 3))
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_process_left_is_cleared_away_and_nothing_else(tmp_path):
+    for name in ('.set.partial-abandond', '.set.partial-at_work_', '.set-original', '.sets'):
+        (tmp_path / name).mkdir()
+    at_work = os.open(tmp_path / '.set.partial-at_work_', os.O_RDONLY)
+    fcntl.flock(at_work, fcntl.LOCK_EX)
+    with EpisodeWriter(tmp_path / 'set', {'image_primary': (2, 2)}) as writer:
+        writer.add(make_episode(0, 3))
+    os.close(at_work)
+    assert sorted(item.name for item in tmp_path.iterdir()) == [
+        '.set-original', '.set.partial-at_work_', '.sets', 'set']
 
 
 def test_an_empty_set_is_refused(tmp_path):
