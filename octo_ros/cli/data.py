@@ -36,7 +36,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     check = actions.add_parser(
         'check', help='report gaps, wrong rates, missing cameras, NaN and odd stamps')
     add_source_options(check)
-    build = actions.add_parser('build', help='write an episode set')
+    build = actions.add_parser(
+        'build', aliases=['import'], help='write an episode set of recordings and data sets')
+    build.set_defaults(action='build')
     add_source_options(build)
     build.add_argument('--out', type=Path, required=True, help='folder to make')
     build.add_argument('--overwrite', action='store_true', help='replace a set that is there')

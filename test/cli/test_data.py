@@ -49,6 +49,14 @@ def test_recordings_are_not_overwritten_by_the_set_made_of_them(bags, capsys, ou
     assert sorted(bags.rglob('*')) == before
 
 
+def test_import_is_another_word_for_build(bags, tmp_path, capsys):
+    assert main(['data', 'import', str(bags), '--out', str(tmp_path / 'set')]) == 0
+    assert len(EpisodeSet(tmp_path / 'set')) == 2
+    with pytest.raises(SystemExit):
+        main(['data', 'imprt', str(bags)])
+    assert "did you mean 'import'?" in capsys.readouterr().err
+
+
 def test_check_of_sound_recordings_succeeds(bags):
     assert main(['data', 'check', str(bags / '0')]) == 0
 
