@@ -26,8 +26,8 @@ from octo_ros.bags.recorded_stream import RecordedStream
 from octo_ros.data.episode import Episode
 from octo_ros.data.findings import Demonstration
 from octo_ros.data.findings import Finding
+from octo_ros.data.findings import close_stretches
 from octo_ros.data.findings import longest
-from octo_ros.data.findings import stretches
 from octo_ros.data.frames import Trouble
 from octo_ros.data.frames import in_runs
 from octo_ros.errors import BagError
@@ -289,11 +289,12 @@ class _Sampler:
 
     def _note_steps(self, kind: str, topic: str, times: Int[np.ndarray, 't'], hit: np.ndarray,
                     text: str) -> None:
-        """Notes each stretch of steps once."""
-        for stretch in stretches(hit):
-            count = stretch.stop - stretch.start
+        """Notes each stretch of steps once, with good steps that are single in it."""
+        for stretch in close_stretches(hit):
+            steps, count = stretch.stop - stretch.start, int(hit[stretch].sum())
+            of = f' of {steps}' if steps > count else ''
             self._note(kind, topic, self._time(times[stretch.start]),
-                       f'{text}, for {count} step{"s" if count > 1 else ""}', count)
+                       f'{text}, for {count}{of} step{"s" if steps > 1 else ""}', count)
 
     def _note(self, kind: str, topic: str, time_s: float | None, text: str, count: int = 1
               ) -> None:

@@ -9,7 +9,7 @@ from octo_ros.array_typing import Int
 from octo_ros.bags.clock_jumps import find_lags
 from octo_ros.bags.episodes import action_stamp_ns
 from octo_ros.bags.faster_actions import LOST
-from octo_ros.data.findings import stretches
+from octo_ros.data.findings import close_stretches
 from octo_ros.messages.conversions import stamp_ns
 
 _NS = 1_000_000_000
@@ -17,7 +17,9 @@ _SAME_NS = 2_000_000  # stamps this close are of one moment
 
 
 class Moved(NamedTuple):
-    """Messages in a row that were taken by the time of recording, for their stamps lie elsewhere.
+    """Messages that were taken by the time of recording, for their stamps lie elsewhere.
+
+    They follow each other, but for single sound ones.
 
     Attributes:
         log_ns: time of recording of the first [ns].
@@ -75,9 +77,10 @@ class RecordedStream:
         stamps = np.asarray(self._stamps, np.int64)[recorded]
         logs = np.asarray(self._logs, np.int64)[recorded]
         self.offset_ns, off_ns = find_lags(stamps, logs, tolerance_ns, others_ns)
-        for part in stretches(off_ns != 0):
+        for part in close_stretches(off_ns != 0):
             most_ns = max(off_ns[part].tolist(), key=abs)
-            self.moved.append(Moved(int(logs[part.start]), most_ns, part.stop - part.start))
+            self.moved.append(
+                Moved(int(logs[part.start]), most_ns, int(np.count_nonzero(off_ns[part]))))
         stamps = np.where(off_ns != 0, logs - self.offset_ns, stamps)
         order = np.argsort(stamps, kind='stable')
         self.messages = [self.messages[index] for index in recorded[order]]

@@ -49,6 +49,16 @@ def stretches(hit: Bool[np.ndarray, 't']) -> list[slice]:
     return [slice(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
 
 
+def close_stretches(hit: Bool[np.ndarray, 't']) -> list[slice]:
+    """Returns such stretches, with single steps in which it is not true: one fault in two steps.
+
+    A stretch begins and ends with a step in which it is true.
+    """
+    between = np.zeros_like(hit)
+    between[1:-1] = hit[:-2] & hit[2:]
+    return stretches(hit | between)
+
+
 def longest(good: Bool[np.ndarray, 't']) -> slice:
     """Returns the first of the longest stretches of good steps; an empty one when none is."""
     return max(stretches(good), key=lambda part: part.stop - part.start, default=slice(0, 0))

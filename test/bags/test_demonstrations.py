@@ -119,6 +119,13 @@ def test_jitter_of_the_actions_is_no_other_rate(tmp_path):
         assert not found.findings
 
 
+def test_actions_at_every_other_step_are_one_gap(tmp_path):
+    found = read(tmp_path, recorded(stamps_ns=2 * STEP_NS * np.arange(8)))
+    gaps = [item for item in found.findings if 'half a step' in item.text]
+    assert [(item.time_s, item.count) for item in gaps] == [(pytest.approx(0.2), 7)]
+    assert gaps[0].text.endswith(', for 7 of 13 steps')
+
+
 def test_a_hole_in_faster_changes_is_a_gap(tmp_path):
     stamps = STEP_NS // 4 * np.delete(np.arange(41), [22])
     found = read(tmp_path, recorded(40, stamps_ns=stamps), deltas=range(6))
@@ -338,6 +345,12 @@ def test_single_stamps_that_lie_elsewhere_are_told_and_show_no_other_moment(tmp_
     assert [(item.kind, item.topic, round(item.time_s, 3)) for item in found.findings] == [
         ('stamps', CAMERA, 0.6), ('stamps', CAMERA, 1.4)]
     assert '1.00 s' in found.findings[0].text
+    assert_in_step(found)
+
+
+def test_a_clock_that_jumps_to_and_fro_is_one_fault(tmp_path):
+    found = write_with(tmp_path / 'bag', stamp=shifted((3, 5, 7), 1.0))
+    assert [(round(item.time_s, 3), item.count) for item in found.findings] == [(0.6, 3)]
     assert_in_step(found)
 
 
