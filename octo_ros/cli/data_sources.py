@@ -63,6 +63,15 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--split', help='part of an RLDS data set (train)')
 
 
+def options_of_recordings(args: argparse.Namespace) -> list[str]:
+    """Returns the given options of `add_source_options` that say how recordings are read."""
+    parser = argparse.ArgumentParser()
+    add_source_options(parser)
+    left = vars(parser.parse_args(['any']))
+    return ['--' + name.replace('_', '-') for name, value in left.items()
+            if name not in ('source', 'robot') and getattr(args, name) != value]
+
+
 def read_all(args: argparse.Namespace, wanted: Mapping[str, tuple[int, int]], *,
              look: bool = False) -> Iterable[Found]:
     """Yields every recording and episode, by name, with what was found in it.

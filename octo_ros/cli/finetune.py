@@ -54,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
         training_options.list_parameters()
         return 0
     options = training_options.read(args)
+    _check_source(args)
     closed_loop_test.check_options(args, options.train)
     if _has_hosts(args):
         from octo_ros.train.devices import connect
@@ -70,6 +71,23 @@ def run(args: argparse.Namespace) -> int:
             '': options.train, 'model.': options.model, 'scratch.': options.scratch})
         _train(args, options, plan)
     return 0
+
+
+def _check_source(args: argparse.Namespace) -> None:
+    """Raises ParameterError for an episode set with company, or with options it cannot follow."""
+    from octo_ros.data.store import INDEX
+
+    sets = [source for source in args.source if (source / INDEX).is_file()]
+    if not sets:
+        return
+    if len(args.source) > 1:
+        raise ParameterError('one episode set or several recordings must be given, got '
+                             + ', '.join(map(str, args.source)))
+    options = data_sources.options_of_recordings(args) + ['--size'] * bool(args.size)
+    if options:
+        raise ParameterError(
+            f"{', '.join(options)} must not go with an episode set, got {sets[0]}; build the set "
+            'with them: octo-ros data build RECORDINGS --out SET')
 
 
 def _has_hosts(args: argparse.Namespace) -> bool:
@@ -151,15 +169,14 @@ def _tell(args: argparse.Namespace, plan: 'Plan', outcome: 'Outcome', folder: Pa
 def _prepare(args: argparse.Namespace, options: Options) -> tuple['OctoModel', 'EpisodeSet']:
     """Loads or makes the model, and the episodes at its image sizes."""
     from octo_ros.policy.octo_model import OctoModel
+    from octo_ros.policy.spec import image_inputs
     from octo_ros.train.devices import first_before_others
     from octo_ros.train.scratch import scratch_model
 
     if options.checkpoint:
         model = OctoModel.load_pretrained(options.checkpoint, vocabulary=args.vocabulary)
-        sizes = {key: value.shape[2:4] for key, value in model.example_batch['observation'].items()
-                 if key.startswith('image_')}
         with first_before_others('episodes'):
-            return model, _episodes(args, sizes, options.hold_out)
+            return model, _episodes(args, image_inputs(model), options.hold_out)
     with first_before_others('episodes'):
         episodes = _episodes(args, options.sizes, options.hold_out)
     texts = [text for entry in episodes.entries for text in entry['instructions']]
@@ -188,9 +205,6 @@ def _open_episodes(args: argparse.Namespace, sizes: Mapping[str, tuple[int, int]
 
     first = args.source[0]
     if (first / INDEX).is_file():
-        if len(args.source) > 1:
-            raise ParameterError('one episode set or several recordings must be given, got '
-                                 + ', '.join(map(str, args.source)))
         return EpisodeSet(first)
     folder = args.out / 'episodes'
     if (folder / INDEX).is_file():

@@ -10,14 +10,18 @@ import numpy as np
 
 from octo_ros.data.augment import check_options
 from octo_ros.data.augment import default_options
+from octo_ros.data.store import EpisodeSet
+from octo_ros.errors import DataError
 from octo_ros.errors import ParameterError
 from octo_ros.errors import closest
 from octo_ros.model.octo import OctoModule
 from octo_ros.model.tokenizers import PIECES_KEY
 from octo_ros.model.tokenizers import LanguageTokenizer
 from octo_ros.params import param
+from octo_ros.policy.octo_model import OctoModel
 from octo_ros.policy.proprio import PROPRIO
 from octo_ros.policy.proprio import VELOCITY
+from octo_ros.policy.spec import image_inputs
 from octo_ros.train.params import TrainParams
 
 _TOKENIZERS = 'octo.model.components.tokenizers'
@@ -100,6 +104,26 @@ def adapt_config(config: Mapping[str, Any], params: ModelParams, *, image_keys: 
             f"'window' must be at most the model's max_horizon {model['max_horizon']}, got "
             f"{result['window_size']}")
     return result
+
+
+def check_image_sizes(base: OctoModel, episodes: EpisodeSet) -> None:
+    """Raises DataError where the checkpoint knows a camera at another size than a set holds.
+
+    Its tokens have learnt places, one each, so another number of them begins anew: much is lost.
+    """
+    known = image_inputs(base)
+    wrong = {key: size for key, size in episodes.image_sizes.items()
+             if known.get(key, size) != size}
+    if wrong:
+        told = ', '.join(f'{key} must be {_size(known[key])} as in the checkpoint, got '
+                         f'{_size(size)}' for key, size in wrong.items())
+        options = ' '.join(f"--size {key.removeprefix('image_')}={_size(known[key])}"
+                           for key in wrong)
+        raise DataError(f'{episodes.path}: {told}; build the set with {options}')
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f'{size[0]}x{size[1]}'
 
 
 def horizon_of(config: Mapping[str, Any]) -> int:

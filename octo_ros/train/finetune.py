@@ -35,6 +35,7 @@ from octo_ros.policy.octo_model import OctoModel
 from octo_ros.train.adapt import ModelParams
 from octo_ros.train.adapt import adapt_config
 from octo_ros.train.adapt import augmentation_of
+from octo_ros.train.adapt import check_image_sizes
 from octo_ros.train.adapt import finetunes_language
 from octo_ros.train.adapt import horizon_of
 from octo_ros.train.adapt import no_augmentation
@@ -80,7 +81,7 @@ def plan_finetune(base: OctoModel, episodes: EpisodeSet, model_params: ModelPara
 
     Args:
         base: the checkpoint, or a model made from scratch.
-        episodes: the data, at the model's image sizes.
+        episodes: the data, at the model's image sizes; a new camera's may be any.
         model_params: what of the model is changed.
         params: the run.
         held_out: episodes that are tested with and never trained with.
@@ -95,6 +96,7 @@ def plan_finetune(base: OctoModel, episodes: EpisodeSet, model_params: ModelPara
     if params.image_dropout and not model_params.proprio:
         raise ParameterError("'image_dropout' must go with model.proprio=true: without images "
                              'there is nothing else to see')
+    check_image_sizes(base, episodes)
     devices = devices or Devices()
     subsets = _subsets(len(episodes), held_out)
     config = adapt_config(base.config, model_params, image_keys=tuple(episodes.image_sizes),

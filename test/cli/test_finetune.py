@@ -132,6 +132,45 @@ def test_recordings_must_say_which_topic_is_the_proprio(bags, tmp_path, capsys):
     assert not (tmp_path / 'run').exists()
 
 
+@pytest.fixture
+def episode_set(bags, tmp_path):
+    """Returns an episode set with images of 32x32."""
+    folder = tmp_path / 'set'
+    assert main(['data', 'build', str(bags), '--out', str(folder), '--size',
+                 'primary=32x32']) == 0
+    return folder
+
+
+@pytest.mark.parametrize('options', [
+    ['--size', 'primary=16x16'], ['--actions', 'reached'], ['--camera', 'primary=/camera'],
+    ['--state', '/state'], ['--action-topic', '/action'], ['--instruction-topic', '/text'],
+    ['--faults', 'stop'], ['--readers', '2'], ['--keep-failures'], ['--split', 'train']])
+def test_options_that_an_episode_set_cannot_follow_are_refused(
+        episode_set, tmp_path, capsys, options):
+    out = tmp_path / 'run'
+    assert main(['finetune', str(episode_set), '--out', str(out), *options]) == 2
+    told = capsys.readouterr().err
+    assert f'{options[0]} must not go with an episode set, got {episode_set}' in told
+    assert 'octo-ros data build' in told
+    assert not out.exists()
+
+
+def test_an_episode_set_is_not_mixed_with_recordings(bags, episode_set, tmp_path, capsys):
+    for sources in ([episode_set, bags], [bags, episode_set]):
+        assert main(['finetune', *map(str, sources), '--out', str(tmp_path / 'run')]) == 2
+        assert 'one episode set or several recordings must be given' in capsys.readouterr().err
+
+
+def test_a_set_of_another_image_size_is_refused_for_a_checkpoint(episode_set, tmp_path, capsys):
+    out = tmp_path / 'run'
+    assert main(['finetune', str(episode_set), '--out', str(out), '--checkpoint', 'shipped',
+                 '--batch-size', '4', '--steps', '1']) == 2
+    told = capsys.readouterr().err
+    assert 'image_primary must be 64x64 as in the checkpoint, got 32x32' in told
+    assert '--size primary=64x64' in told
+    assert not (out / 'state').exists()
+
+
 def test_one_episode_must_be_left_to_train_with(bags, tmp_path, capsys):
     command = ['finetune', str(bags), '--out', str(tmp_path / 'run'), '--size', 'primary=16x16']
     for count in ('3', '4'):  # the episodes that were made do not fix what is held out

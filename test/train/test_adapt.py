@@ -7,6 +7,10 @@ import pytest
 
 from octo_ros import OctoModel
 from octo_ros.checkpoint.spec_registry import build_module
+from octo_ros.data.episode import Episode
+from octo_ros.data.store import EpisodeSet
+from octo_ros.data.store import EpisodeWriter
+from octo_ros.errors import DataError
 from octo_ros.errors import ParameterError
 from octo_ros.errors import TaskError
 from octo_ros.policy.images import crop_for
@@ -185,6 +189,27 @@ def test_a_policy_finds_the_velocity_that_it_was_trained_with(base, episodes):
         for key in ('proprio', 'velocity'):
             np.testing.assert_allclose(seen[key], trained[key][newest], rtol=1e-5, atol=1e-5)
     assert np.isfinite(policy.infer(window, policy.encode_task(Task())).actions).all()
+
+
+def test_a_known_camera_keeps_its_size_and_a_new_one_may_have_any(base, tmp_path):
+    rng = np.random.default_rng(0)
+
+    def written(name, sizes):
+        with EpisodeWriter(tmp_path / name, sizes) as writer:
+            writer.add(Episode(
+                name='one', actions=rng.normal(size=(5, 2)), instructions=('go',), proprio=None,
+                images={key: rng.integers(0, 256, (5, *size, 3), np.uint8)
+                        for key, size in sizes.items()}))
+        return EpisodeSet(tmp_path / name)
+
+    larger = written('larger', {'image_primary': (64, 48)})
+    with pytest.raises(DataError, match=r'image_primary must be 32x32 .* got 64x48.*'
+                       r'--size primary=32x32'):
+        plan_finetune(base, larger, ModelParams(), run_params())
+    further = written('further', {'image_primary': (32, 32), 'image_side': (64, 48)})
+    plan = plan_finetune(base, further, ModelParams(), run_params())
+    assert not plan.report.reshaped
+    assert not plan.report.unexpected
 
 
 def test_velocity_and_examples_without_images_need_proprio(base, episodes):
