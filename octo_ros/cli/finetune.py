@@ -206,7 +206,7 @@ def _open_episodes(args: argparse.Namespace, sizes: Mapping[str, tuple[int, int]
     first = args.source[0]
     if (first / INDEX).is_file():
         return EpisodeSet(first)
-    folder = args.out / 'episodes'
+    folder = args.out / finetune_settings.EPISODES
     if (folder / INDEX).is_file():
         return EpisodeSet(folder)
     wanted = {data_sources.full_key(key) for key in data_sources.pairs('--camera', args.camera)}

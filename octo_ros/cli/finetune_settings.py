@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from octo_ros.cli import output_folder
+from octo_ros.cli import training_data
 from octo_ros.cli.data_sources import by_camera
 from octo_ros.cli.training_options import Options
 from octo_ros.cli.weights import weights_of
 from octo_ros.params import to_flat
 
 SETTINGS = 'run.json'
+EPISODES = 'episodes'  # folder of the episodes that a run makes of recordings
+_DATA = 'data'
 # How to look at a run and how fast it goes; the same weights come out. Not `steps`: the learning
 # rate falls along the whole run, and the checkpoint, whose steps share one config, tells them.
 _FREE = ('workers', 'frames_on_device', 'log_every', 'eval_every', 'save_every', 'eval_samples',
@@ -24,7 +27,7 @@ def settle(args: argparse.Namespace, options: Options) -> None:
     What only the training uses may change until it has begun, since making episodes takes long.
 
     Raises:
-        ParameterError: the folder is of a run with other options, or of no run.
+        ParameterError: the folder is of a run with other options or data, or of no run.
     """
     from octo_ros.train.adapt import ModelParams
     from octo_ros.train.devices import first_before_others
@@ -35,25 +38,45 @@ def settle(args: argparse.Namespace, options: Options) -> None:
 
     episodes, training = _of_episodes(args, options), _of_training(args, options)
     begun = (args.out / STATE_FOLDER).is_dir()
-    free = () if begun else tuple(training)
+    free = (_DATA,) if begun else (_DATA, *training)
     absent = _values({'': TrainParams(), 'model.': ModelParams(), 'scratch.': ScratchParams()})
     with first_before_others('settings'):
+        settings = {**episodes, **training, _DATA: _data(args, episodes['source'], begun=begun)}
         if is_first():
-            output_folder.prepare(
-                args.out, SETTINGS, {**episodes, **training}, free=free, absent=absent)
+            output_folder.prepare(args.out, SETTINGS, settings, free=free, absent=absent)
         else:
-            output_folder.check(args.out, SETTINGS, {**episodes, **training}, absent=absent)
+            output_folder.check(args.out, SETTINGS, settings, free=(_DATA,), absent=absent)
+
+
+def _data(args: argparse.Namespace, source: list[str], *, begun: bool) -> dict[str, Any]:
+    """Returns what the data are, or were when the run used them; refuses others then."""
+    from octo_ros.data.store import INDEX
+
+    now = training_data.contents_of(args.source)
+    used = begun or (args.out / EPISODES / INDEX).is_file()
+    if not used or not (args.out / SETTINGS).is_file():
+        return now
+    settings = output_folder.settings_of(args.out, SETTINGS)
+    before: dict[str, Any] = settings.get(_DATA) or {}
+    if settings.get('source') == source:
+        training_data.check_contents(args.out, args.source, before, now)
+    return now or before
 
 
 def _of_episodes(args: argparse.Namespace, options: Options) -> dict[str, Any]:
-    return {
+    from octo_ros.data.store import INDEX
+
+    chosen = {
         'source': [_place(source) for source in args.source], 'robot': args.robot,
+        'checkpoint': options.checkpoint and _place(options.checkpoint),
+        'weights': weights_of(options.checkpoint) if options.checkpoint else {}}
+    if (args.source[0] / INDEX).is_file():
+        return chosen  # the rest is of no account
+    return chosen | {
         'camera': by_camera('--camera', args.camera), 'state': args.state,
         'action_topic': args.action_topic, 'instruction_topic': args.instruction_topic,
         'faults': args.faults, 'keep_failures': args.keep_failures, 'split': args.split,
-        'actions': args.actions, 'checkpoint': options.checkpoint and _place(options.checkpoint),
-        'weights': weights_of(options.checkpoint) if options.checkpoint else {},
-        'size': {key: list(size) for key, size in options.sizes.items()}}
+        'actions': args.actions, 'size': {key: list(size) for key, size in options.sizes.items()}}
 
 
 def _of_training(args: argparse.Namespace, options: Options) -> dict[str, Any]:

@@ -73,17 +73,22 @@ def left(folder: Path, names: Sequence[str]) -> list[str]:
 def check(folder: Path, file_name: str, settings: Mapping[str, Any], *,
           free: Collection[str] = (), absent: Mapping[str, Any] | None = None) -> None:
     """Raises ParameterError unless a prepared folder was made with the same settings."""
-    file = folder / file_name
-    try:
-        before = {**_plain(absent or {}), **json.loads(file.read_text(encoding='utf-8'))}
-    except (OSError, ValueError, TypeError) as error:
-        raise ParameterError(f'{file} must hold the settings of the run, got: {error}; choose '
-                             'another folder, or delete that one') from error
+    before = {**_plain(absent or {}), **settings_of(folder, file_name)}
     for name, value in _plain(settings).items():
         if name not in free and before.get(name) != value:
             raise ParameterError(
                 f'{folder} must be made with one set of options: {name} was '
                 f'{before.get(name)}, got {value}; choose another folder, or delete that one')
+
+
+def settings_of(folder: Path, file_name: str) -> dict[str, Any]:
+    """Returns the settings that a folder was made with. Raises ParameterError for damaged ones."""
+    file = folder / file_name
+    try:
+        return dict(json.loads(file.read_text(encoding='utf-8')))
+    except (OSError, ValueError, TypeError) as error:
+        raise ParameterError(f'{file} must hold the settings of the run, got: {error}; choose '
+                             'another folder, or delete that one') from error
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

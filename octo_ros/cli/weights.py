@@ -2,6 +2,9 @@
 
 import functools
 import hashlib
+import itertools
+from collections.abc import Iterable
+from pathlib import Path
 
 _CHUNK = 1 << 20  # bytes
 
@@ -27,10 +30,23 @@ def weights_of(checkpoint: str) -> dict[str, int | str]:
     if not steps:
         return {}
     folder = root / str(max(steps))
+    return {'step': max(steps), 'digest': digest_of(
+        folder, [path for path in folder.rglob('*') if path.is_file()])}
+
+
+def digest_of(folder: Path, files: Iterable[Path], chunks: int | None = None) -> str:
+    """Returns a digest of the names, sizes and contents of files in a folder.
+
+    Args:
+        folder: names are told from it.
+        files: in it, in any order.
+        chunks: how many of 1 MiB are read of each at most; all when None.
+    """
     digest = hashlib.sha256()
-    for file in sorted(path for path in folder.rglob('*') if path.is_file()):
+    for file in sorted(files):
         digest.update(f'{file.relative_to(folder)} {file.stat().st_size}\n'.encode())
         with file.open('rb') as content:
-            for part in iter(functools.partial(content.read, _CHUNK), b''):
+            parts = iter(functools.partial(content.read, _CHUNK), b'')
+            for part in itertools.islice(parts, chunks):
                 digest.update(part)
-    return {'step': max(steps), 'digest': digest.hexdigest()[:16]}
+    return digest.hexdigest()[:16]

@@ -1,6 +1,7 @@
 """`octo-ros finetune` from recordings to a checkpoint that the policy loads."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -15,15 +16,19 @@ SMALL = ['token_size=32', 'layers=1', 'heads=2', 'mlp_dim=32', 'stem_features=[3
          'head_dim=32', 'head_blocks=1', 'language_dim=16', 'language_layers=1']
 
 
+def record(folder, number, steps=6):
+    rng = np.random.default_rng(number)
+    recording.write_episode(folder / str(number), recording.RecordedEpisode(
+        instruction='lift the block', success=True, stamps_ns=STEP_NS * np.arange(steps),
+        images={'primary': rng.integers(0, 256, (steps, 16, 16, 3), np.uint8)},
+        state=rng.normal(size=(steps, 7)), actions=rng.normal(size=(steps, 7))), start_ns=1)
+
+
 @pytest.fixture
 def bags(tmp_path):
     """Returns a folder of three recordings."""
-    rng = np.random.default_rng(0)
     for number in range(3):
-        recording.write_episode(tmp_path / f'bags/{number}', recording.RecordedEpisode(
-            instruction='lift the block', success=True, stamps_ns=STEP_NS * np.arange(6),
-            images={'primary': rng.integers(0, 256, (6, 16, 16, 3), np.uint8)},
-            state=rng.normal(size=(6, 7)), actions=rng.normal(size=(6, 7))), start_ns=1)
+        record(tmp_path / 'bags', number)
     return tmp_path / 'bags'
 
 
@@ -169,6 +174,62 @@ def test_a_set_of_another_image_size_is_refused_for_a_checkpoint(episode_set, tm
     assert 'image_primary must be 64x64 as in the checkpoint, got 32x32' in told
     assert '--size primary=64x64' in told
     assert not (out / 'state').exists()
+
+
+def forget_data(out):
+    """Makes the settings of a run those of a version that did not note its data."""
+    settings = json.loads((out / 'run.json').read_text())
+    assert settings.pop('data')
+    (out / 'run.json').write_text(json.dumps(settings))
+
+
+def test_recordings_that_came_later_are_not_left_out_without_a_word(bags, tmp_path, capsys):
+    out = tmp_path / 'run'
+    command = ['finetune', str(bags), '--out', str(out), '--size', 'primary=16x16',
+               '--hold-out', '9']  # is refused when the episodes have been made
+    too_many = '--hold-out must be less than the 3 episodes'
+    for _ in range(2):
+        assert main(command) == 2
+        assert too_many in capsys.readouterr().err
+    record(bags, 3)
+    shutil.rmtree(bags / '0')
+    shutil.rmtree(bags / '1')
+    record(bags, 1, steps=9)
+    before = (out / 'run.json').read_text()
+    assert main(command) == 2
+    told = capsys.readouterr().err
+    assert (f'{out} must go on with the recordings that it began with, got 1 new ({bags}/3), 1 '
+            f'changed ({bags}/1), 1 gone ({bags}/0); choose another folder') in told
+    assert (out / 'run.json').read_text() == before
+    forget_data(out)
+    assert main(command) == 2
+    assert too_many in capsys.readouterr().err
+    shutil.rmtree(bags)  # the episodes are kept for this, and what they came from is noted still
+    for _ in range(2):
+        assert main(command) == 2
+        assert too_many in capsys.readouterr().err
+    assert json.loads((out / 'run.json').read_text())['data']
+
+
+def test_a_set_that_was_built_anew_is_not_gone_on_with(bags, episode_set, tmp_path, capsys):
+    out = tmp_path / 'run'
+    command = ['finetune', str(episode_set), '--out', str(out), '--hold-out', '9']
+    build = ['data', 'build', str(bags), '--out', str(episode_set), '--overwrite',
+             '--size', 'primary=32x32']
+    assert main(command) == 2
+    assert main([*build, '--state', '/state']) == 0
+    capsys.readouterr()
+    assert main(command) == 2  # nothing was trained with the old ones
+    assert '--hold-out must be less' in capsys.readouterr().err
+    (out / 'state').mkdir()
+    assert main(build) == 0  # the same names and lengths
+    capsys.readouterr()
+    assert main(command) == 2
+    assert (f'{out} must go on with the data that it began with, but {episode_set} holds others '
+            'now; choose another folder') in capsys.readouterr().err
+    forget_data(out)
+    assert main(command) == 2
+    assert '--hold-out must be less' in capsys.readouterr().err
 
 
 def test_one_episode_must_be_left_to_train_with(bags, tmp_path, capsys):
