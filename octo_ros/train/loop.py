@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Protocol
 import jax
 import numpy as np
 
-from octo_ros.array_typing import Array
+from octo_ros.array_typing import Float
 from octo_ros.data.batches import BatchSource
 from octo_ros.data.loader import batches
 from octo_ros.model.octo import OctoModule
@@ -41,6 +42,7 @@ from octo_ros.train.step import make_train_step
 
 STATE_FOLDER = 'state'
 _IN_FLIGHT = 2
+_PENDING = 'pending'  # note: name of a metric to its values since the last log
 
 Test = Callable[[Mapping[str, Any], int], Mapping[str, float]]
 
@@ -127,18 +129,20 @@ def train(setup: Setup, params: TrainParams, folder: Path, *, devices: Devices |
     wait_for_all('states')  # Orbax meets there with collectives
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(StateStore(folder / STATE_FOLDER))
+        notes: Mapping[str, Any] = {}
         if store.latest is not None:
             state = store.restore(state)
+            notes = store.notes()
         start = int(state.step)
         log = stack.enter_context(MetricLog(folder, start) if is_first() else Metrics())
         stream = stack.enter_context(contextlib.closing(
             batches(setup.source, start=start, workers=params.workers)))
         stop = stack.enter_context(_stop_signals())
-        run = _Run(setup, params, step_function, frozen, frames, store, log, progress)
+        run = _Run(setup, params, step_function, frozen, frames, store, log, progress, notes)
         state = run.go(state, stream, devices, stop)
         step = int(state.step)
         if step > start:
-            store.save(step, state)
+            run.save(step, state)
         if is_first():
             draw_curves(log.values, folder / CURVES_FILE)
     return Outcome(step, best_params(state, frozen), step < params.steps, log.values)
@@ -154,7 +158,7 @@ class _Run:
 
     def __init__(self, setup: Setup, params: TrainParams, step_function: Callable[..., Any],
                  frozen: Mapping[str, Any], frames: Frames | None, store: StateStore, log: Metrics,
-                 progress: Progress | None) -> None:
+                 progress: Progress | None, notes: Mapping[str, Any]) -> None:
         self._setup = setup
         self._params = params
         self._step = step_function
@@ -163,7 +167,8 @@ class _Run:
         self._store = store
         self._log = log
         self._progress = progress
-        self._pending: list[dict[str, Array]] = []
+        self._pending = _rows(notes.get(_PENDING) or {})
+        self._earlier = len(self._pending)
         self._since = time.perf_counter()
         self._idle_s = 0.0
         self._shown: dict[str, float] = {}
@@ -200,23 +205,28 @@ class _Run:
         if step % params.eval_every == 0 or final:
             self._test(step, state)
         if step % params.save_every == 0 and not final:
-            self._store.save(step, state)
+            self.save(step, state)
         if self._progress is not None:
             self._progress.update(step, self._shown)
 
     def _write(self, step: int) -> None:
         """Logs the mean of the metrics since the last time; this waits for the device."""
-        values = jax.device_get(self._pending)
+        values = _columns(self._pending)
         elapsed = time.perf_counter() - self._since
-        means = {f'train/{name}': float(np.mean([row[name] for row in values]))
-                 for name in values[0]}
+        means = {f'train/{name}': float(np.mean(column)) for name, column in values.items()}
         self._log.write(step, means)
-        speed = {'speed/samples_per_s': len(values) * self._params.batch_size / elapsed,
+        steps = len(self._pending) - self._earlier
+        speed = {'speed/samples_per_s': steps * self._params.batch_size / elapsed,
                  'speed/waiting_for_data': self._idle_s / elapsed}
         self._log.write(step, speed)
         self._shown |= {'loss': means['train/loss'], 'samples_per_s': speed['speed/samples_per_s']}
-        self._pending = []
+        self._pending, self._earlier = [], 0
         self._since, self._idle_s = time.perf_counter(), 0.0
+
+    def save(self, step: int, state: TrainState) -> None:
+        """Saves a state, with the metrics since the last log: the next mean is of these, too."""
+        self._store.save(step, state, {_PENDING: {
+            name: column.tolist() for name, column in _columns(self._pending).items()}})
 
     def _test(self, step: int, state: TrainState) -> None:
         began = time.perf_counter()
@@ -226,6 +236,19 @@ class _Run:
             self._log.write(step, found)
             self._shown |= found
         self._since += time.perf_counter() - began
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Float[np.ndarray, 'n']]:
+    """Returns the metrics of steps by name; this waits for the device."""
+    values = jax.device_get(list(rows))
+    return {name: np.array([row[name] for row in values], np.float32) for name in values[0]
+            } if values else {}
+
+
+def _rows(columns: Mapping[str, Sequence[float]]) -> list[dict[str, Any]]:
+    """Returns what `_columns` was given."""
+    return [dict(zip(columns, row, strict=True))
+            for row in zip(*columns.values(), strict=True)]
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """The state of a run on disk, so that a killed run goes on as if nothing had happened."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -40,10 +41,21 @@ class StateStore:
         """The latest saved step, or None."""
         return self._manager.latest_step()
 
-    def save(self, step: int, state: Any) -> None:
-        """Begins to save a state; the arrays may be used and donated at once."""
+    def save(self, step: int, state: Any, notes: Mapping[str, Any] | None = None) -> None:
+        """Begins to save a state; the arrays may be used and donated at once.
+
+        Args:
+            step: its number.
+            state: a tree of arrays.
+            notes: what else must be known to go on from it, as JSON can hold it.
+        """
         if step != self.latest:
-            self._manager.save(step, args=ocp.args.PyTreeSave(state))
+            self._manager.save(
+                step, args=ocp.args.PyTreeSave(state), custom_metadata=dict(notes or {}))
+
+    def notes(self) -> dict[str, Any]:
+        """Returns the notes of the latest state; empty for one of an earlier version."""
+        return dict(self._manager.metadata(self.latest).custom_metadata or {})
 
     def restore(self, like: Any) -> Any:
         """Returns the latest state, in the structure, shapes and placement of `like`.

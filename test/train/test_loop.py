@@ -4,12 +4,14 @@ import csv
 import gc
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -21,6 +23,7 @@ from octo_ros.train.finetune import plan_finetune
 from octo_ros.train.loop import train
 from octo_ros.train.params import OptimizerParams
 from octo_ros.train.params import TrainParams
+from octo_ros.train.saving import StateStore
 from test.train.conftest import run_params
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -182,6 +185,35 @@ def test_a_run_that_is_stopped_before_its_first_report_ends_all_the_same(
     outcome = train(plan.setup, params, tmp_path / 'run', progress=Stopper())
     assert (outcome.step, outcome.stopped, outcome.metrics) == (1, True, {})
     assert (tmp_path / 'run/state/1').is_dir()
+
+
+@pytest.mark.parametrize('goes_on_from', [5, 4])
+def test_a_curve_is_that_of_one_run_where_it_went_on_between_two_reports(
+        base, episodes, tmp_path, goes_on_from):
+    class Stopper:
+        def update(self, step, metrics):
+            if step == 5:
+                signal.raise_signal(signal.SIGINT)
+
+    params = run_params(steps=8, log_every=3, save_every=4)
+    plan = plan_finetune(base, episodes, ModelParams(head='l1'), params)
+    whole, broken = tmp_path / 'whole', tmp_path / 'broken'
+    train(plan.setup, params, whole)
+    assert train(plan.setup, params, broken, progress=Stopper()).step == 5
+    if goes_on_from == 4:  # as after a kill
+        shutil.rmtree(broken / 'state/5')
+    train(plan.setup, params, broken)
+    assert {step for step, _ in curve(broken)} == {'3', '6', '8'}
+    assert curve(broken) == curve(whole)
+
+
+def test_a_state_without_notes_is_one_from_before_there_were_any(tmp_path):
+    state = {'weights': jax.numpy.arange(3.0)}
+    with StateStore(tmp_path / 'state') as store:
+        store.save(1, state)
+    with StateStore(tmp_path / 'state') as store:
+        np.testing.assert_array_equal(store.restore(state)['weights'], state['weights'])
+        assert store.notes() == {}
 
 
 def test_a_batch_that_cannot_be_spread_is_refused(base, episodes, tmp_path):
