@@ -47,12 +47,10 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Trains; returns 0."""
     from octo_ros.policy.device import set_up
+    from octo_ros.train.devices import Devices
     from octo_ros.train.finetune import plan_finetune
     from octo_ros.train.finetune import write_parameters
 
-    if training_options.HELP in args.set:
-        training_options.list_parameters()
-        return 0
     options = training_options.read(args)
     _check_source(args)
     closed_loop_test.check_options(args, options.train)
@@ -60,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
         from octo_ros.train.devices import connect
         connect(args.coordinator, args.processes, args.process)
     set_up()
+    Devices().check_batch(options.train.batch_size, options.train.optimizer.accumulate)
     finetune_settings.settle(args, options)
     with _first_process_speaks():
         base, episodes = _prepare(args, options)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from octo_ros.train.params import TrainParams
     from octo_ros.train.scratch import ScratchParams
 
-HELP = 'help'
+_HELP = 'help'
 SCRATCH = 'scratch'
 _USUAL_SIZES = {'image_primary': (96, 96), 'image_secondary': (96, 96), 'image_wrist': (64, 64)}
 _PREFIXES = ('model.', 'scratch.')
@@ -67,7 +67,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--proprio', action='store_true', help='give the --state to the policy')
     parser.add_argument('--hold-out', type=int, metavar='N',
                         help='last N episodes to test with (0)')
-    parser.add_argument('--set', nargs='+', action='extend', default=[], metavar='NAME=VALUE',
+    parser.add_argument('--set', nargs='+', action=_Set, default=[], metavar='NAME=VALUE',
                         help='any other parameter, optimizer.ema_decay=0.999; --set help lists')
 
 
@@ -102,7 +102,7 @@ def read(args: argparse.Namespace) -> Options:
     return options
 
 
-def list_parameters() -> None:
+def _list_parameters() -> None:
     """Prints every parameter that `--set` takes."""
     from rich.console import Console
     from rich.table import Table
@@ -126,11 +126,23 @@ class _Preset(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
                  values: str | Sequence[Any] | None, option_string: str | None = None) -> None:
         """Keeps the name, or prints the presets."""
-        if values == HELP:
+        if values == _HELP:
             from octo_ros.train.presets import describe_presets
             print(describe_presets(), end='')
             parser.exit()
         setattr(namespace, self.dest, values)
+
+
+class _Set(argparse.Action):
+    """Adds parameters; `help` lists all there are and ends, whatever else is missing."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
+                 values: str | Sequence[Any] | None, option_string: str | None = None) -> None:
+        """Keeps the parameters, or prints all."""
+        if _HELP in (values or ()):
+            _list_parameters()
+            parser.exit()
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest), *(values or ())])
 
 
 def _check_no_recordings(sources: Sequence[Path]) -> None:

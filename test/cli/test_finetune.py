@@ -241,6 +241,22 @@ def test_one_episode_must_be_left_to_train_with(bags, tmp_path, capsys):
     assert not (tmp_path / 'run/vocabulary').exists()
 
 
-def test_all_parameters_can_be_listed(tmp_path, capsys):
-    assert main(['finetune', 'x', '--out', str(tmp_path), '--set', 'help']) == 0
+@pytest.mark.parametrize('words', [
+    ['--set', 'help'], ['x', '--out', 'y', '--set', 'help'], ['--set', 'help', 'x', '--out', 'y']])
+def test_all_parameters_can_be_listed_whatever_else_is_missing(
+        tmp_path, monkeypatch, capsys, words):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main(['finetune', *words])
+    assert end.value.code == 0
     assert 'optimizer.ema_decay' in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_batch_that_cannot_be_divided_is_refused_before_anything_is_written(
+        bags, tmp_path, capsys):
+    out = tmp_path / 'run'
+    assert main(['finetune', str(bags), '--out', str(out), '--batch-size', '4',
+                 '--size', 'primary=16x16', '--set', 'optimizer.accumulate=3']) == 2
+    assert "'batch_size' must be a multiple of" in capsys.readouterr().err
+    assert not out.exists()
