@@ -115,7 +115,7 @@ class Figure:
         high: upper end.
         right: trials in which the arm went for the right block.
         wrong: trials in which it went for another one.
-        mean_steps: policy steps of the successes; 0 when there are none.
+        mean_steps: policy steps of the successes; None when there are none.
     """
 
     condition: str
@@ -126,7 +126,7 @@ class Figure:
     high: float
     right: int
     wrong: int
-    mean_steps: float
+    mean_steps: float | None
 
 
 def make_trials(conditions: Sequence[str], tasks: Sequence[Task], seeds: Iterable[int],
@@ -170,7 +170,7 @@ def _figure(condition: str, kind: str, outcomes: Sequence[Outcome]) -> Figure:
     good = [outcome for outcome in outcomes if outcome.success]
     low, high = wilson(len(good), len(outcomes))
     right = sum(outcome.chosen == outcome.trial.task.colour for outcome in outcomes)
-    steps = sum(outcome.steps for outcome in good) / len(good) if good else 0.0
+    steps = sum(outcome.steps for outcome in good) / len(good) if good else None
     return Figure(condition, kind, len(outcomes), len(good), low, high, right,
                   sum(outcome.wrong_colour for outcome in outcomes), steps)
 
@@ -183,10 +183,11 @@ def markdown(rows: Sequence[Figure]) -> str:
         # A block that is held already when the task is told was not gone for.
         right, wrong = ('-', '-') if row.condition == 'held' else (
             f'{row.right / row.trials:.0%}', f'{row.wrong / row.trials:.0%}')
+        steps = '-' if row.mean_steps is None else f'{row.mean_steps:.0f}'
         lines.append(
             f'| {row.condition} | {row.kind} | {row.successes}/{row.trials} = '
             f'{100 * row.successes / row.trials:.3g}% | {row.low:.0%} to {row.high:.0%} | '
-            f'{right} | {wrong} | {row.mean_steps:.0f} |')
+            f'{right} | {wrong} | {steps} |')
     return '\n'.join(lines) + '\n'
 
 

@@ -73,6 +73,12 @@ def test_figures_count_successes_and_wrong_colours():
     assert '2/3 = 66.7%' in markdown([lift])
 
 
+def test_where_nothing_succeeded_there_is_no_number_of_steps():
+    (row,) = figures([Outcome(Trial('blank', RED, seed), False, '', 40, 0.1) for seed in (1, 2)])
+    assert row.mean_steps is None
+    assert markdown([row]).splitlines()[-1].endswith('| - |')
+
+
 def test_the_block_that_is_held_first_does_not_count_as_gone_for():
     (row,) = figures([Outcome(Trial('held', RED, seed), True, 'blue', 9, 0.1) for seed in (1, 2)])
     assert markdown([row]).splitlines()[-1].endswith('| - | - | 9 |')
