@@ -84,7 +84,7 @@ def given(node: Node) -> dict[str, Any]:
 
 
 def check_change(changes: Iterable[RosParameter], leaves: Iterable[params.Parameter], *,
-                 frozen: bool) -> SetParametersResult:
+                 frozen: bool, lifecycle: bool = True) -> SetParametersResult:
     """Judges `ros2 param set`: names, rules, and whether the node still reads the parameter.
 
     Args:
@@ -92,7 +92,10 @@ def check_change(changes: Iterable[RosParameter], leaves: Iterable[params.Parame
         leaves: all parameters that the node knows.
         frozen: True once the node is configured; only parameters that it follows at run time
             may change then.
+        lifecycle: whether the node can be configured anew; else it has to be started anew.
     """
+    advice = ('is read when the node is configured; deactivate and clean it up first' if lifecycle
+              else 'is read when the node starts; start it anew with the new value')
     known = {leaf.name: leaf for leaf in leaves}
     for change in changes:
         if change.name in FOREIGN_NAMES or change.name.startswith(_FOREIGN_PREFIXES):
@@ -102,8 +105,7 @@ def check_change(changes: Iterable[RosParameter], leaves: Iterable[params.Parame
             hint = closest(change.name, [*known, *FOREIGN_NAMES])
             reason = f"unknown parameter '{change.name}'{hint}"
         elif frozen and known[change.name].rules.read_only:
-            reason = (f"'{change.name}' is read when the node is configured; deactivate and clean "
-                      'it up first')
+            reason = f"'{change.name}' {advice}"
         else:
             reason = _broken(known[change.name], change.value)
         if reason:

@@ -272,7 +272,7 @@ class SimNode(parameters.ParameterNode):
                                 beside=parameters.FOREIGN_NAMES)
 
     def _on_change(self, changes: list[Any]) -> SetParametersResult:
-        return parameters.check_change(changes, self._leaves, frozen=True)
+        return parameters.check_change(changes, self._leaves, frozen=True, lifecycle=False)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -123,6 +123,13 @@ def test_changes_are_judged_by_name_rule_and_state(name, value, frozen, reason) 
     assert reason in result.reason
 
 
+def test_a_node_without_a_life_cycle_is_to_be_started_anew() -> None:
+    result = parameters.check_change(
+        [rclpy.Parameter('count', value=5)], params.leaves(Outer), frozen=True, lifecycle=False)
+    assert not result.successful
+    assert result.reason.endswith('is read when the node starts; start it anew with the new value')
+
+
 def test_the_table_has_a_row_for_every_parameter() -> None:
     lines = parameters.table(Outer, 'x.').splitlines()
     assert lines[0] == '| parameter | type | default | meaning |'

@@ -94,6 +94,7 @@ def test_what_does_not_fit_is_refused_with_the_fix(ros, make_sim):
     assert "did you mean 'lift_red'" in answer.message
     frozen = set_parameters(ros, mode='real_time')[0]
     assert not frozen.successful
+    assert frozen.reason == "'mode' is read when the node starts; start it anew with the new value"
 
 
 @pytest.mark.parametrize(('values', 'words'), [
