@@ -85,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
         check_instruction(args.instruction)
     if not math.isfinite(args.clock_offset):
         raise ParameterError(f"'--clock-offset' must be finite, got {args.clock_offset}")
+    if args.max_error is not None and not args.max_error >= 0.0:  # nor is NaN
+        raise ParameterError(f"'--max-error' must be at least 0, got {args.max_error}")
     args.checkpoint = named_checkpoint.checkpoint_path(args.checkpoint)
     profile = load_profile(args.robot)
     _check_measured(args, profile)

@@ -134,6 +134,16 @@ def test_a_recording_of_another_clock_names_the_offset_and_replays_with_it(
     assert (tmp_path / 'out' / 'actions.csv').read_bytes() == expected
 
 
+@pytest.mark.parametrize('value', ['nan', '-0.1'])
+def test_a_greatest_error_that_nothing_can_keep_is_refused_before_the_replay(
+        altered, offline, tmp_path, value):
+    code, said = offline(altered(), f'--max-error={value}')
+    assert code == 2
+    assert said.splitlines()[-1] == (
+        f"octo-ros replay: '--max-error' must be at least 0, got {float(value)}")
+    assert not (tmp_path / 'out').exists()
+
+
 def test_a_clock_offset_that_is_no_number_is_refused(altered, offline):
     code, said = offline(altered(), '--clock-offset', 'nan')
     assert code == 2
