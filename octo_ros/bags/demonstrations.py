@@ -31,13 +31,13 @@ from octo_ros.data.findings import longest
 from octo_ros.data.frames import Trouble
 from octo_ros.data.frames import in_runs
 from octo_ros.errors import BagError
+from octo_ros.messages.conversions import GREATEST
 from octo_ros.params import param
 from octo_ros.policy.proprio import PROPRIO
 
 SUCCESS_TOPIC = '/success'
 FACTS_TOPIC = '/episode'
 _NS = 1_000_000_000
-_GREATEST = 1e6  # no motion of a robot, in whatever unit
 _LATE_START_NS = _NS  # a stream that begins later than this has a gap
 _SLOW = 1.2  # intervals of frames or states, in steps, that are worth telling
 _CLOCKS_NS = _NS  # header stamp and time of recording may differ by this much
@@ -211,7 +211,7 @@ class _Sampler:
         inner = np.arange(len(times)) < len(times) - 1  # the last step may be cut off
         self._note_steps('gap', stream.topic, times, ~good & inner, 'actions are missing')
         self._note_steps('nan', stream.topic, times, bad & good,
-                         f'the action is not finite, or beyond {_GREATEST:g}')
+                         f'the action is not finite, or beyond {GREATEST:g}')
         return found, good & ~bad
 
     def _actions(self, stream: RecordedStream, times: Int[np.ndarray, 't'], step_ns: int,
@@ -221,7 +221,7 @@ class _Sampler:
         bad = ~np.isfinite(values).all(axis=1)
         self._note_steps('gap', stream.topic, times, far, 'no action within half a step')
         self._note_steps('nan', stream.topic, times, bad & ~far & ~unread,
-                         f'the action is not finite, or beyond {_GREATEST:g}')
+                         f'the action is not finite, or beyond {GREATEST:g}')
         return values, ~(far | bad)
 
     def _decoded(self, stream: RecordedStream, index: Int[np.ndarray, 'n'],
@@ -239,7 +239,7 @@ class _Sampler:
                 if unread.all():  # not a single one fits what was asked for
                     raise
         self._note_troubles(stream.topic, times, troubles, 'actions')
-        values[np.abs(values) > _GREATEST] = np.nan
+        values[np.abs(values) > GREATEST] = np.nan
         return values, unread
 
     def _episode(self, streams: Mapping[str, RecordedStream], times: Int[np.ndarray, 't'],

@@ -30,6 +30,7 @@ if hasattr(cv2, 'setLogLevel'):  # what it says of a damaged frame, our own erro
 
 _Rgb = UInt8[np.ndarray, 'ih iw 3']
 _NS = 1_000_000_000
+GREATEST = 1e6  # no position or motion of a robot, in whatever unit
 
 
 class _Encoding(NamedTuple):
@@ -208,7 +209,8 @@ def decode_joint_state(message: Any, names: Sequence[str] = (), *,
         length: number of values that the policy wants, if known.
 
     Raises:
-        ObservationError: a joint is missing, the length is wrong or a value is not finite.
+        ObservationError: a joint is missing, the length is wrong, or a value is not finite or
+            beyond `GREATEST`.
     """
     with np.errstate(over='ignore'):  # what is too large becomes infinite, and is told below
         values = np.asarray(message.position, np.float32)
@@ -224,11 +226,12 @@ def decode_joint_state(message: Any, names: Sequence[str] = (), *,
         raise ObservationError(
             f'joint state must hold {length} positions, got {values.size}; name the joints to '
             'take, in order')
-    bad = np.flatnonzero(~np.isfinite(values))
+    bad = np.flatnonzero(~(np.abs(values) <= GREATEST))  # nor is NaN
     if bad.size:
         labels = list(names) or given
         where = ', '.join(labels[i] if i < len(labels) else str(i) for i in bad)
-        raise ObservationError(f'joint state must be finite, got NaN or infinity in {where}')
+        raise ObservationError(f'joint state must be finite and at most {GREATEST:g}, got '
+                               f'{", ".join(f"{values[i]:g}" for i in bad)} in {where}')
     return values
 
 

@@ -244,7 +244,7 @@ def test_joint_state_that_does_not_fit_is_refused(messages, names, length, match
         decode_joint_state(messages.joints(['shoulder', 'elbow'], [0, 1]), names, length=length)
 
 
-@pytest.mark.parametrize('bad', [np.nan, np.inf, 1e39])
+@pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf, 1e39, -1e30, 1e7])
 def test_joint_state_with_nan_names_the_joint(messages, bad):
     with pytest.raises(ObservationError, match='in elbow'):
         decode_joint_state(messages.joints(['shoulder', 'elbow'], [0, bad]))
