@@ -14,6 +14,7 @@ from octo_ros.cli import data
 from octo_ros.cli import data_sources
 from octo_ros.cli import finetune_settings
 from octo_ros.cli import training_options
+from octo_ros.cli.interrupts import kept_until_imported
 from octo_ros.cli.training_options import Options
 from octo_ros.errors import ParameterError
 
@@ -46,10 +47,11 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Trains; returns 0."""
-    from octo_ros.policy.device import set_up
-    from octo_ros.train.devices import Devices
-    from octo_ros.train.finetune import plan_finetune
-    from octo_ros.train.finetune import write_parameters
+    with kept_until_imported():
+        from octo_ros.policy.device import set_up
+        from octo_ros.train.devices import Devices
+        from octo_ros.train.finetune import plan_finetune
+        from octo_ros.train.finetune import write_parameters
 
     options = training_options.read(args)
     _check_source(args)

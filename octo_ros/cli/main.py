@@ -1,6 +1,7 @@
 """The command line `octo-ros`: finds the subcommand, and turns errors into one line and a code."""
 
 import argparse
+import atexit
 import contextlib
 import importlib
 import logging
@@ -8,13 +9,12 @@ import os
 import re
 import signal
 import sys
-import threading
-from collections.abc import Iterator
 from collections.abc import Sequence
-from types import FrameType
 from typing import Any
 from typing import NoReturn
 
+from octo_ros.cli.interrupts import Stopped
+from octo_ros.cli.interrupts import ended_by_signals
 from octo_ros.errors import OctoError
 from octo_ros.errors import closest
 
@@ -22,15 +22,6 @@ from octo_ros.errors import closest
 COMMANDS = ('demo', 'replay', 'record', 'data', 'finetune', 'eval', 'inspect', 'bench', 'doctor')
 USAGE_ERROR = 2
 _BY_SIGNAL = 128  # plus its number: what a shell gives for a process that a signal ended
-
-
-class Stopped(KeyboardInterrupt):
-    """The process was told to stop in another way than by Ctrl-C."""
-
-    def __init__(self, number: int) -> None:
-        """Keeps the number of the signal."""
-        super().__init__()
-        self.number = number
 
 
 class Parser(argparse.ArgumentParser):
@@ -77,16 +68,29 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one subcommand.
 
+    Args:
+        arguments: those of the process when None, which is then taken to end with the command.
+
     Returns:
         The exit code: 0 done, 1 a check failed, 2 wrong arguments or an error that the user can
         act on, 128 and the number of the signal that ended it (130 for Ctrl-C).
     """
-    args = build_parser().parse_args(arguments)
-    logging.basicConfig(level=logging.DEBUG if args.verbose else logging.WARNING,
-                        format='%(levelname)s %(name)s: %(message)s')
-    command = importlib.import_module(f'octo_ros.cli.{args.command}')
+    codes: list[int] = []
+    if arguments is None:
+        atexit.register(_end_at_once, codes)  # the first one to come is the last one to go
+    codes.append(_run(arguments))
+    return codes[0]
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    name = 'octo-ros'
     try:
-        with _signals():
+        args = build_parser().parse_args(arguments)
+        name += f' {args.command}'
+        logging.basicConfig(level=logging.DEBUG if args.verbose else logging.WARNING,
+                            format='%(levelname)s %(name)s: %(message)s')
+        with ended_by_signals():
+            command = importlib.import_module(f'octo_ros.cli.{args.command}')
             code: int = command.run(args)
             sys.stdout.flush()
             return code
@@ -97,32 +101,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OctoError, OSError) as error:  # of the system: a folder that cannot be written
         if args.verbose:
             raise
-        prefix = f'octo-ros {args.command}: '
         # An option that breaks its rule names the command as the place where it was given.
-        print(prefix + str(error).removeprefix(prefix), file=sys.stderr)
+        print(f'{name}: ' + str(error).removeprefix(f'{name}: '), file=sys.stderr)
         return USAGE_ERROR
     except KeyboardInterrupt as stop:
         number = stop.number if isinstance(stop, Stopped) else signal.SIGINT
-        print(f'octo-ros {args.command}: interrupted', file=sys.stderr)
+        print(f'{name}: interrupted', file=sys.stderr)
         return _BY_SIGNAL + number
 
 
-@contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """Has SIGTERM and SIGHUP end a command as Ctrl-C does: what it started is ended with it."""
-    def stop(number: int, _frame: FrameType | None) -> None:
-        raise Stopped(number)
+def _end_at_once(codes: Sequence[int]) -> None:
+    """Ends a process whose command was interrupted; all that is to be done at its end is done.
 
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals belong to the main thread
-        return
-    before = {number: signal.signal(number, stop)
-              for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    XLA may be compiling in a thread of its own. Python would wait for that, and crash then.
+    """
+    if codes and codes[0] > _BY_SIGNAL:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(codes[0])
 
 
 if __name__ == '__main__':

@@ -98,7 +98,8 @@ def train(setup: Setup, params: TrainParams, folder: Path, *, devices: Devices |
     """Trains, going on from the state in the folder when there is one.
 
     SIGINT and SIGTERM end the run after the step in hand; its state is saved. A second one ends
-    it at once. With several processes, any of them ends all at the next `log_every`.
+    it at once, as does one that comes before the first step. With several processes, any of them
+    ends all at the next `log_every`.
 
     Args:
         setup: model, parameters and data.
@@ -137,9 +138,8 @@ def train(setup: Setup, params: TrainParams, folder: Path, *, devices: Devices |
         log = stack.enter_context(MetricLog(folder, start) if is_first() else Metrics())
         stream = stack.enter_context(contextlib.closing(
             batches(setup.source, start=start, workers=params.workers)))
-        stop = stack.enter_context(_stop_signals())
         run = _Run(setup, params, step_function, frozen, frames, store, log, progress, notes)
-        state = run.go(state, stream, devices, stop)
+        state = run.go(state, stream, devices, stack)
         step = int(state.step)
         if step > start:
             run.save(step, state)
@@ -174,9 +174,11 @@ class _Run:
         self._shown: dict[str, float] = {}
 
     def go(self, state: TrainState, stream: Iterator[Any], devices: Devices,
-           stop: threading.Event) -> TrainState:
+           stack: contextlib.ExitStack) -> TrainState:
+        """Goes to the last step, or until it is told to stop, which holds until `stack` ends."""
         step, last = int(state.step), self._params.steps
         function: Callable[..., Any] | None = None
+        stop = threading.Event()
         while step < last and not self._told_to_stop(step, stop):
             waited = time.perf_counter()
             batch = devices.put_batch(next(stream))
@@ -184,6 +186,8 @@ class _Run:
             if function is None:
                 function = compile_everywhere(
                     'step', self._step, state, self._frozen, batch, self._frames)
+                # Not before: that took long, and there was nothing to keep.
+                stop = stack.enter_context(_stop_signals())
             state, metrics = function(state, self._frozen, batch, self._frames)
             step += 1
             self._pending.append(metrics)

@@ -2,6 +2,10 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -10,6 +14,7 @@ import pytest
 from octo_ros.bags import recording
 from octo_ros.cli.main import main
 from octo_ros.policy.octo_model import OctoModel
+from test.processes import wait_until
 
 STEP_NS = 200_000_000
 SMALL = ['token_size=32', 'layers=1', 'heads=2', 'mlp_dim=32', 'stem_features=[32,32,32,32]',
@@ -260,3 +265,26 @@ def test_a_batch_that_cannot_be_divided_is_refused_before_anything_is_written(
                  '--size', 'primary=16x16', '--set', 'optimizer.accumulate=3']) == 2
     assert "'batch_size' must be a multiple of" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_ctrl_c_before_the_first_step_ends_at_once_and_the_run_can_be_started_again(
+        bags, tmp_path):
+    out = tmp_path / 'run'
+    command = ['finetune', str(bags), '--out', str(out), '--batch-size', '4', '--steps', '1',
+               '--size', 'primary=16x16', '--set', 'model.head=l1', 'augment=false',
+               *(f'scratch.{item}' for item in SMALL)]
+    # Libraries are imported, a new model is compiled, a step is compiled.
+    for phase in (None, out / 'vocabulary', out / 'state'):
+        process = subprocess.Popen(
+            [sys.executable, '-m', 'octo_ros.cli.main', *command], stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, text=True)
+        maps = Path(f'/proc/{process.pid}/maps')
+        wait_until(phase.exists if phase else lambda maps=maps: 'numpy' in maps.read_text(),
+                   f'{phase}')
+        process.send_signal(signal.SIGINT)
+        told = process.communicate(timeout=60)[1]
+        assert process.returncode == 130, told
+        assert 'Traceback' not in told
+        assert told.splitlines()[-1] == 'octo-ros finetune: interrupted'
+        assert not list(out.glob('state/*'))
+    assert main(command) == 0

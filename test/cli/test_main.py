@@ -69,3 +69,12 @@ def test_an_interrupt_ends_with_130(monkeypatch, capsys):
     monkeypatch.setattr('octo_ros.cli.doctor.run', interrupted)
     assert main(['doctor']) == 130
     assert 'interrupted' in capsys.readouterr().err
+
+
+def test_an_interrupt_while_the_commands_are_imported_ends_with_130(monkeypatch, capsys):
+    def interrupted(_subparsers):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('octo_ros.cli.doctor.add_parser', interrupted)
+    assert main(['doctor']) == 130
+    assert capsys.readouterr().err == 'octo-ros: interrupted\n'
