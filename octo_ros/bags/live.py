@@ -71,13 +71,15 @@ def executed(chunks: Sequence[LiveChunk], loop: LoopParams, *, changes_ns: Seque
         chunks: in order of their arrival.
         loop: timing and execution.
         changes_ns: when the task changed, which made the chunks before outdated [ns].
-        end_ns: end of the recording [ns].
+        end_ns: end of the recording; steps that are due later do not count [ns].
     """
     steps: list[Step] = []
     if not chunks:
         return steps
     last_due_ns: int | None = None
-    for now_ns in range(chunks[0].arrived_ns, end_ns + 1, timer_period_ns(loop.step_ns)):
+    period_ns = timer_period_ns(loop.step_ns)
+    # One timer period more, for what is due at the end and executed when the timer fires next.
+    for now_ns in range(chunks[0].arrived_ns, end_ns + period_ns, period_ns):
         held = _held(chunks, loop, changes_ns, now_ns)
         if not held:
             continue
@@ -86,6 +88,8 @@ def executed(chunks: Sequence[LiveChunk], loop: LoopParams, *, changes_ns: Seque
         if not 0 <= index < _usable(newest, loop):
             continue
         due_ns = newest.due_ns(index, loop.step_ns)
+        if due_ns > end_ns:
+            break
         if last_due_ns is not None and due_ns - last_due_ns <= loop.step_ns // 2:
             continue
         last_due_ns = due_ns

@@ -42,6 +42,12 @@ def test_a_chunk_counts_until_the_next_one_comes():
     assert _executed(late, 5) == [(1, 1.0), (2, 2.0), (3, 3.0), (4, 12.0), (5, 13.0)]
 
 
+@pytest.mark.parametrize('late_s', [0.0, 0.01, 0.05, 0.12])
+def test_a_step_that_is_due_at_the_end_of_the_recording_was_executed(late_s):
+    steps = [step for step, _ in _executed([_chunk(0, 0, late_s=late_s), _chunk(1, 3)], 5)]
+    assert steps == [0, 1, 2, 3, 4, 5]
+
+
 def test_steps_after_the_end_of_the_recording_were_never_executed():
     assert _executed([_chunk(0, 0), _chunk(1, 3)], 4)[-1] == (4, 11.0)
 
