@@ -228,10 +228,11 @@ class LanguageTokenizer(nn.Module):
         """Returns the task with `language_pieces` (b, vocab), all zero without an instruction.
 
         This vector conditions an image encoder (FiLM): from the first training step on it tells
-        the words apart, which a fresh language model does not. Given ones are kept.
+        the words apart, which a fresh language model does not. A given one, such as the zeros of
+        an example batch, counts only where there are no words to count.
         """
         instruction = tasks.get(LANGUAGE_KEY)
-        if PIECES_KEY in tasks or not isinstance(instruction, Mapping):
+        if not isinstance(instruction, Mapping) or not {PIECES, 'input_ids'} & instruction.keys():
             return dict(tasks)
         pieces = self.count_pieces(instruction)
         real = pad_mask((len(pieces), 1), tasks, (LANGUAGE_KEY,), proper=self.proper_pad_mask)

@@ -26,6 +26,7 @@ from octo_ros.array_typing import UInt8
 from octo_ros.errors import ObservationError
 from octo_ros.errors import ParameterError
 from octo_ros.model.tokenizers import LANGUAGE_KEY
+from octo_ros.model.tokenizers import PIECES_KEY
 from octo_ros.policy.compiling import FLOAT32
 from octo_ros.policy.compiling import compiled
 from octo_ros.policy.normalization import action_size
@@ -246,7 +247,7 @@ class Engine:
         """Returns what stands for task entries that are not goal images when they are missing."""
         entries: dict[str, Any] = {}
         for key, value in self.model.example_batch['task'].items():
-            if key in self._goal_sizes or key in (_MASKS, 'timestep'):
+            if key in self._goal_sizes or key in (_MASKS, PIECES_KEY, 'timestep'):
                 continue
             if not isinstance(value, Mapping):
                 entries[key] = np.zeros((1, *np.shape(value)[1:]), np.asarray(value).dtype)

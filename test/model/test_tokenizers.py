@@ -165,14 +165,16 @@ def test_an_absent_instruction_conditions_by_zeros():
         pieces(IDS, **masked), [[0, 0, 0, 0, 0, 0], [0, 0, 1, 0, 0, 0]])
 
 
-def test_pieces_that_are_given_condition_an_encoder_as_they_are():
+def test_words_count_and_not_the_zeros_of_an_example_batch():
+    zeros = np.zeros((2, 6), np.float32)
+    np.testing.assert_array_equal(pieces(IDS, language_pieces=zeros), pieces(IDS))
+
+
+@pytest.mark.parametrize('instruction', [np.zeros((1, 4)), {'embeddings': np.zeros((1, 2, 4))}])
+def test_pieces_that_are_given_condition_where_there_are_no_words_to_count(instruction):
     given = np.array([[0.5, -2.0]])
-    masked = {'pad_mask_dict': {'language_instruction': np.zeros(1, bool)}}
-    assert pieces(IDS, language_pieces=given, **masked) is given
-
-
-def test_embeddings_have_no_pieces_to_count():
-    assert pieces(np.zeros((1, 4))) is None
+    assert pieces(instruction, language_pieces=given) is given
+    assert pieces(instruction) is None
 
 
 def test_a_task_without_instruction_gives_no_tokens():
