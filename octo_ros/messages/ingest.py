@@ -54,7 +54,8 @@ class Ingest:
         self.image_keys = tuple(image_keys)
         self._required = self.image_keys[:1] + ((PROPRIO,) if PROPRIO in others else ())
         self._max_age_ns = round(max_age_s * 1e9)
-        self._streams = {name: Stream(name) for name in (*image_keys, *others)}
+        self._streams = {name: Stream(name, periodic=name in image_keys)
+                         for name in (*image_keys, *others)}
 
     @property
     def names(self) -> tuple[str, ...]:

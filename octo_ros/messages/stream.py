@@ -1,23 +1,26 @@
 """What is known of one stream of messages: the newest one, its rate, losses and bad data."""
 
+import collections
 import dataclasses
 import logging
+import statistics
 from typing import Any
 
 from octo_ros.messages.conversions import stamp_ns
 
 _LOG = logging.getLogger('octo_ros.messages')
-# A gap counts as a loss from this many usual intervals on: jitter of a camera stays below it.
-_GAP = 1.5
-# ... and up to this long: after that the source was away, or its clock was set.
+# A gap counts as a loss where it is this near to a multiple of the usual interval of the camera,
+# and up to this long: after that the camera was away, or its clock was set.
+_WHOLE = 0.2
 _OUTAGE_NS, _OUTAGE_INTERVALS = 1_000_000_000, 5
-# Part of the messages that is lost when it is worth a word, and when all is well again.
+# Part of the frames that is lost when it is worth a word, and when all is well again.
 _LOSSY, _SOUND = 0.2, 0.05
 _LOSS_SMOOTHING = 0.02
 _SMOOTHING = 0.1
-_WARM_UP = 5
-# Gaps in a row that make a new usual interval: a camera slows down in the dark.
-_NEW_RATE = 10
+# The usual interval is the median of the last ones: a camera slows down in the dark.
+_WARM_UP, _RECENT = 5, 31
+# Part of the last intervals that are few times the usual one where there is a rhythm at all.
+_STEADY, _FEW = 0.75, 5
 # Good messages in a row that make a recovery: data that is bad now and then is told once.
 _RECOVERED = 5
 
@@ -45,10 +48,10 @@ class StreamHealth:
         received: number of messages so far.
         rate_hz: smoothed rate by stamps, 0 until two messages came.
         age_s: age of the newest message by its stamp, or None when none came.
-        dropped: messages that the gaps between stamps say were lost on the way.
+        dropped: frames of a camera that the gaps between stamps say were lost on the way.
         bad: messages that could not be decoded; only those that the policy wanted are decoded.
         problem: what is wrong with the newest one that was decoded, or ''.
-        lossy: whether many of the last messages were lost on the way.
+        lossy: whether many of the last frames were lost on the way.
         required: whether the policy cannot do without it.
     """
 
@@ -65,9 +68,15 @@ class StreamHealth:
 class Stream:
     """The newest message of one stream and its statistics; keeping one costs O(1)."""
 
-    def __init__(self, name: str) -> None:
-        """Starts empty; `name` is for log lines."""
+    def __init__(self, name: str, *, periodic: bool = False) -> None:
+        """Starts empty.
+
+        Args:
+            name: for log lines.
+            periodic: True for a camera, whose lost frames leave gaps in its rhythm.
+        """
         self.name = name
+        self._periodic = periodic
         self.newest: Stamped | None = None
         self._received = 0
         self._dropped = 0
@@ -75,9 +84,7 @@ class Stream:
         self._told_lossy = False
         self._bad = 0
         self._interval_ns = 0.0
-        self._usual_ns = 0.0  # between neighbours, of which none was lost
-        self._intervals = 0
-        self._gaps_in_a_row = 0
+        self._recent_ns: collections.deque[int] = collections.deque(maxlen=_RECENT)
         self._problem = ''
         self._told_unstamped = False
         self._told_bad = False
@@ -103,7 +110,7 @@ class Stream:
         """Forgets the newest message and the rate, as after a jump of the clock."""
         self.newest = None
         self._interval_ns = 0.0
-        self._intervals = 0
+        self._recent_ns.clear()
 
     def report_bad(self, problem: str) -> None:
         """Counts a message that could not be used; warns unless it did since the recovery."""
@@ -158,32 +165,36 @@ class Stream:
         if interval_ns <= 0:  # the same image again, or a recording that starts over
             return
         if not self._interval_ns:
-            self._interval_ns = self._usual_ns = float(interval_ns)
+            self._interval_ns = float(interval_ns)
         bounded = min(float(interval_ns), 2.0 * self._interval_ns)  # a pause is no new rate
         self._interval_ns += _SMOOTHING * (bounded - self._interval_ns)
-        self._intervals += 1
-        if interval_ns > max(_OUTAGE_NS, _OUTAGE_INTERVALS * self._usual_ns):
+        if not self._periodic or self._told_unstamped:
             return
-        ratio = interval_ns / self._usual_ns
-        gap = ratio > _GAP
-        self._gaps_in_a_row = self._gaps_in_a_row + 1 if gap else 0
-        if self._gaps_in_a_row >= _NEW_RATE:
-            self._usual_ns, self._gaps_in_a_row = float(interval_ns), 0
-        elif not gap:
-            self._usual_ns += _SMOOTHING * (interval_ns - self._usual_ns)
-        if self._intervals > _WARM_UP:
-            self._note_losses(round(ratio) - 1 if gap else 0)
+        usual_ns = statistics.median(self._recent_ns) if len(self._recent_ns) > _WARM_UP else 0
+        if usual_ns and interval_ns > max(_OUTAGE_NS, _OUTAGE_INTERVALS * usual_ns):
+            return
+        if usual_ns:
+            rhythm = [_multiple(recent_ns / usual_ns) for recent_ns in self._recent_ns]
+            steady = sum(0 < count <= _FEW for count in rhythm) >= _STEADY * len(rhythm)
+            self._note_losses(max(_multiple(interval_ns / usual_ns) - 1, 0) if steady else 0)
+        self._recent_ns.append(interval_ns)
 
     def _note_losses(self, lost: int) -> None:
-        """Counts the messages that are missing before this one; warns once when they are many."""
+        """Counts the frames that are missing before this one; warns once when they are many."""
         self._dropped += lost
         self._loss += _LOSS_SMOOTHING * (lost / (lost + 1) - self._loss)
         if not self._told_lossy and self._loss > _LOSSY:
             self._told_lossy = True
             _LOG.warning(
-                '%s: many messages are lost on the way; images need larger buffers than DDS has '
-                'by default (config/fastdds.xml of this package, by '
+                '%s: many frames are lost on the way; images need larger buffers than DDS has by '
+                'default (config/fastdds.xml of this package, by '
                 'FASTDDS_DEFAULT_PROFILES_FILE), or the compressed topic', self.name)
         elif self._told_lossy and self._loss < _SOUND:
             self._told_lossy = False
-            _LOG.info('%s: messages come without gaps again', self.name)
+            _LOG.info('%s: frames come without gaps again', self.name)
+
+
+def _multiple(ratio: float) -> int:
+    """Returns the whole number that a ratio is near to, or 0."""
+    count = round(ratio)
+    return count if abs(ratio - count) <= _WHOLE else 0

@@ -45,7 +45,7 @@ def stream_status(name: str, stream: str, topic: str, health: StreamHealth, *,
     elif health.age_s > max_age_s:
         level, text = DiagnosticStatus.WARN, f'the newest message is {health.age_s:.1f} s old'
     elif health.lossy:
-        level, text = DiagnosticStatus.WARN, 'receiving, but many messages are lost on the way'
+        level, text = DiagnosticStatus.WARN, 'receiving, but many frames are lost on the way'
     values = {
         'topic': topic,
         'publishers': publishers,
