@@ -131,7 +131,8 @@ class BagReader:
             yield BagMessage(raw.topic, raw.log_ns - self._clock_offset_ns, message)
 
     def _open(self) -> None:
-        waiting = [file.name for file in storage_files(self.path) if unmerged(file)]
+        files = self.path.glob('*.db3') if self.path.is_dir() else [self.path]
+        waiting = [file.name for file in files if unmerged(file)]
         if waiting:  # rosbags would read the file without its log
             raise BagError(f"{', '.join(waiting)} was not closed: its last messages lie in the "
                            'log beside it (-wal)')

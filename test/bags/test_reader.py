@@ -7,6 +7,12 @@ import sqlite3
 import zlib
 
 import pytest
+from rosbags.rosbag2 import CompressionFormat
+from rosbags.rosbag2 import CompressionMode
+from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2 import Writer
+from rosbags.typesys import Stores
+from rosbags.typesys import get_typestore
 
 from octo_ros.bags.reader import IMAGE_TYPES
 from octo_ros.bags.reader import BagReader
@@ -166,6 +172,22 @@ def test_message_that_cannot_be_decoded_is_left_out(ten_steps):
         (line,) = bag.damage
     assert 'message 5' in line
     assert 'left out' in line
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_files_that_are_compressed_as_a_whole_are_read(tmp_path, storage):
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    writer = Writer(tmp_path / 'bag', version=8, storage_plugin=StoragePlugin[storage.upper()])
+    writer.set_compression(CompressionMode.FILE, CompressionFormat.ZSTD)
+    with writer:
+        topic = writer.add_connection('/words', 'std_msgs/msg/String', typestore=store)
+        text = store.types['std_msgs/msg/String'](data='go')
+        for log_ns in range(5):
+            writer.write(topic, log_ns, store.serialize_cdr(text, 'std_msgs/msg/String'))
+    assert not [*(tmp_path / 'bag').glob('*.db3'), *(tmp_path / 'bag').glob('*.mcap')]
+    with BagReader(tmp_path / 'bag') as bag:
+        assert len(list(bag.messages())) == 5
+        assert bag.damage == []
 
 
 def test_messages_in_the_log_of_a_recorder_that_was_killed_are_read(ten_steps, tmp_path):
