@@ -111,11 +111,12 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _end_at_once(codes: Sequence[int]) -> None:
-    """Ends a process whose command was interrupted; all that is to be done at its end is done.
+    """Ends the process with the command's code, when all that is to be done at its end is done.
 
-    XLA may be compiling in a thread of its own. Python would wait for that, and crash then.
+    What is left is Python's own end, where threads of libraries are in its way: it waits for XLA
+    that compiles in one and crashes then, as it does at times with those of DDS.
     """
-    if codes and codes[0] > _BY_SIGNAL:
+    if codes:
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()
             sys.stderr.flush()
