@@ -11,12 +11,12 @@ import simplejpeg
 from octo_ros.array_typing import UInt8
 
 START = b'\xff\xd8'
-_END = b'\xff\xd9'
-# Behind the end mark of a picture; more must be zeros, of a buffer of fixed size.
-_MOST_TRAILING = 1024
 
-# USB cameras leave a few bytes between the parts of a picture, which costs no pixel.
-_HARMLESS = re.compile(r'\d+ extraneous bytes before marker')
+# USB cameras leave a few bytes between the parts of a picture, which costs no pixel; where data
+# are damaged, libjpeg-turbo leaves out more.
+_EXTRANEOUS = re.compile(r'(\d+) extraneous bytes before marker')
+_HARMLESS = 16
+_NO_END = 'Premature end of JPEG file'
 
 
 def decode_jpeg(data: bytes) -> UInt8[np.ndarray, 'ih iw 3']:
@@ -28,16 +28,12 @@ def decode_jpeg(data: bytes) -> UInt8[np.ndarray, 'ih iw 3']:
         ValueError: the picture is truncated, damaged, or of a kind that libjpeg-turbo does not
             know.
     """
-    _check_end(data)
     try:
         return np.asarray(simplejpeg.decode_jpeg(data, 'RGB'))
     except ValueError as error:
-        if not _HARMLESS.search(str(error)):
+        if _NO_END in str(error):
+            raise ValueError(f'truncated, {len(data)} bytes without an end mark') from error
+        extraneous = _EXTRANEOUS.search(str(error))
+        if extraneous is None or int(extraneous[1]) > _HARMLESS:
             raise
     return np.asarray(simplejpeg.decode_jpeg(data, 'RGB', strict=False))
-
-
-def _check_end(data: bytes) -> None:
-    mark = data.rfind(_END)
-    if mark < 0 or not data.endswith(bytes(max(len(data) - mark - _MOST_TRAILING, 0))):
-        raise ValueError(f'truncated, {len(data)} bytes without an end mark')

@@ -9,12 +9,13 @@ _CHECKSUM = struct.Struct('>I')
 
 
 def check(data: bytes) -> None:
-    """Holds each chunk to its checksum, up to the end mark; what lies behind that does not count.
+    """Holds critical chunks to their checksums, up to the end mark; what lies behind is no matter.
 
-    Source: PNG specification, third edition, section 5.3 (chunk layout).
+    Source: PNG specification, third edition, sections 5.3 (layout of chunks) and 5.4 (their names:
+    those of critical ones begin with a capital letter).
 
     Raises:
-        ValueError: a chunk is damaged, or the end mark is missing.
+        ValueError: such a chunk is damaged, or the end mark is missing.
     """
     position = len(START)
     while position + _HEAD.size <= len(data):
@@ -22,7 +23,8 @@ def check(data: bytes) -> None:
         end = position + _HEAD.size + length
         if end + _CHECKSUM.size > len(data):
             break
-        if zlib.crc32(data[position + 4:end]) != _CHECKSUM.unpack_from(data, end)[0]:
+        if kind[:1].isupper() and (
+                zlib.crc32(data[position + 4:end]) != _CHECKSUM.unpack_from(data, end)[0]):
             raise ValueError(f'wrong checksum of the chunk at byte {position}')
         if kind == b'IEND':
             return

@@ -50,6 +50,19 @@ def test_a_truncated_picture_is_told(zeros):
         decode_jpeg(data[:len(data) // 2] + bytes(zeros))
 
 
+@pytest.mark.parametrize('trailing', [b'\xff' * 2000, bytes(5000), b'stale' * 1000])
+def test_whatever_lies_behind_a_picture_in_its_buffer_costs_nothing(trailing):
+    data = encode(picture())
+    np.testing.assert_array_equal(decode_jpeg(data + trailing), decode_jpeg(data))
+
+
+def test_a_picture_with_a_hole_is_refused_wherever_that_is():
+    whole = encode(picture(200, 300))
+    for place in np.random.default_rng(0).integers(700, len(whole) - 300, 200):
+        with pytest.raises(ValueError, match='Corrupt JPEG data'):
+            decode_jpeg(whole[:place] + bytes(200) + whole[place + 200:])
+
+
 @pytest.mark.parametrize('data', [b'', b'\xff\xd8', b'\xff\xd8junk', b'no picture'])
 def test_what_is_no_picture_is_refused(data):
     with pytest.raises(ValueError, match=r'\w'):

@@ -19,13 +19,19 @@ def test_a_whole_picture_passes_with_anything_behind_it(picture):
     assert picture.startswith(png.START)
 
 
-def test_every_changed_byte_is_noticed(picture):
+def test_every_changed_byte_of_the_pixels_is_noticed(picture):
     rng = np.random.default_rng(1)
-    for place in rng.integers(len(png.START), len(picture), 200):
+    begin = picture.index(b'IDAT') + 4
+    for place in rng.integers(begin, len(picture) - 12, 200):
         damaged = bytearray(picture)
         damaged[place] ^= 0xff
         with pytest.raises(ValueError, match=r'wrong checksum of the chunk|truncated'):
             png.check(bytes(damaged))
+
+
+def test_a_damaged_remark_costs_no_picture(picture):
+    end = picture.index(b'IEND') - 4
+    png.check(picture[:end] + b'\0\0\0\2tEXthi\0\0\0\0' + picture[end:])
 
 
 @pytest.mark.parametrize('kept', [8, 20, 1000, -4, -12])
