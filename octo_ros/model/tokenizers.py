@@ -169,6 +169,11 @@ class ImageTokenizer(nn.Module):
         if missing:
             raise TaskError(f'the task must have {", ".join(missing)}, which conditions the image '
                             f'encoder, got {", ".join(sorted(tasks)) or "an empty task"}')
+        words = [key for key in self.task_film_keys if isinstance(tasks[key], Mapping)]
+        if words:
+            raise TaskError(f"the task must have a vector as '{words[0]}', which conditions the "
+                            f"image encoder, got token ids; name '{PIECES_KEY}' in task_film_keys "
+                            'of the config to be conditioned by words')
         vector = jnp.concatenate([tasks[key] for key in self.task_film_keys], axis=-1)
         return jnp.repeat(vector, steps, axis=0)
 

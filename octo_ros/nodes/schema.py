@@ -115,7 +115,7 @@ def build(values: Mapping[str, Any], *, source: str) -> ControllerParams:
     made = params.from_flat(ControllerParams, values, source=source, beside=FOREIGN_NAMES)
     with full_names():
         check_profile(made.profile, source=source)
-    if made.command_rate_hz * made.profile.step_s < 1.0:
+    if made.command_rate_hz * made.profile.step_s < 0.99:  # 30 Hz go with 0.0333 s
         raise ParameterError(
             f"{source}: 'command_rate_hz' must be at least {1.0 / made.profile.step_s:g}, once in "
             f"each 'profile.step_s' of {made.profile.step_s:g} s, got {made.command_rate_hz:g}: "

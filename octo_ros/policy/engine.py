@@ -88,7 +88,7 @@ class Engine:
         self._statistics = statistics
         self._kind = normalization_type
         self._image_sizes = dict(image_sizes)
-        self._goal_sizes = dict(goal_sizes)
+        self.goal_sizes = dict(goal_sizes)
         self._head = head
         self._precision = matmul_precision
         self._dims = action_size(statistics, normalization_type)
@@ -191,7 +191,7 @@ class Engine:
             ObservationError: a goal has the wrong size.
         """
         task: dict[str, Any] = {}
-        for key, size in self._goal_sizes.items():
+        for key, size in self.goal_sizes.items():
             task[key] = np.zeros((1, *size, 3), np.uint8)
             if key in goals:
                 _put(task[key][0], goals[key], f'goal {key}')
@@ -247,7 +247,7 @@ class Engine:
         """Returns what stands for task entries that are not goal images when they are missing."""
         entries: dict[str, Any] = {}
         for key, value in self.model.example_batch['task'].items():
-            if key in self._goal_sizes or key in (_MASKS, PIECES_KEY, 'timestep'):
+            if key in self.goal_sizes or key in (_MASKS, PIECES_KEY, 'timestep'):
                 continue
             if not isinstance(value, Mapping):
                 entries[key] = np.zeros((1, *np.shape(value)[1:]), np.asarray(value).dtype)

@@ -135,6 +135,10 @@ class TaskEncoder:
             images.check_image(image)
         except ObservationError as error:
             raise TaskError(f"The goal for '{key}' cannot be used: {error}") from error
+        size = self._engine.goal_sizes[key]
+        if image.shape[:2] != size:
+            raise TaskError(f"The goal for '{key}' must be of the policy's size {size}, got "
+                            f"{image.shape[:2]}; resize it with the policy's preprocess")
 
     def _notes(self, task: Task, mapped: Sequence[str]) -> list[str]:
         unmapped = [key for key in task.goals

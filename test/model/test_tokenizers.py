@@ -106,6 +106,13 @@ def test_a_missing_condition_is_refused():
         run(tokenizer, {'image_primary': FRAME}, {})
 
 
+def test_token_ids_as_a_condition_are_refused_with_what_takes_their_place():
+    encoder = EncoderSpec(PatchEncoder, (('use_film', True),))
+    tokenizer = ImageTokenizer(encoder, task_film_keys=('language_instruction',))
+    with pytest.raises(TaskError, match="got token ids; name 'language_pieces' in task_film_keys"):
+        run(tokenizer, {'image_primary': FRAME}, {'language_instruction': IDS})
+
+
 def test_vectors_give_one_token_per_number():
     values = np.array([[[0.5, -3.0]]], np.float32)
     group, _ = run(LowdimObsTokenizer(obs_keys=('proprio',)), {'proprio': values}, {})

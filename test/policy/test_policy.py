@@ -100,8 +100,9 @@ def test_a_task_is_encoded_once(policy: OctoPolicy) -> None:
 def test_a_goal_is_resized_before_it_makes_a_task_and_not_by_encoding_it(
         policy: OctoPolicy) -> None:
     photograph = np.zeros((300, 400, 3), np.uint8)
-    with pytest.raises(ObservationError, match='goal image_primary'):
-        policy.encode_task(Task(TEXT, {'image_primary': photograph}))
+    wrong = r"'image_primary' must be .* size \(128, 128\), got \(300, 400\)"
+    with pytest.raises(TaskError, match=wrong):
+        policy.check_task(Task(TEXT, {'image_primary': photograph}))
     with pytest.raises(TaskError, match=r"got 'image_wirst' .did you mean 'image_wrist'"):
         policy.preprocess('image_wirst', photograph)
 
@@ -109,8 +110,8 @@ def test_a_goal_is_resized_before_it_makes_a_task_and_not_by_encoding_it(
 def test_what_a_task_lacks_is_told_in_one_message(policy: OctoPolicy) -> None:
     assert policy.check_task(Task(TEXT)) == [
         'No goal image for image_primary, image_wrist: zero pixels take its place.']
-    assert policy.check_task(Task(TEXT, dict.fromkeys(KEYS, GOAL))) == []
-    assert policy.check_task(Task(goals=dict.fromkeys(KEYS, GOAL))) == [
+    assert policy.check_task(Task(TEXT, goals(policy, *KEYS))) == []
+    assert policy.check_task(Task(goals=goals(policy, *KEYS))) == [
         'No instruction: the language input is masked.']
 
 
