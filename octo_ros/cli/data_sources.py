@@ -69,7 +69,7 @@ def options_of_recordings(args: argparse.Namespace) -> list[str]:
     add_source_options(parser)
     left = vars(parser.parse_args(['any']))
     return ['--' + name.replace('_', '-') for name, value in left.items()
-            if name not in ('source', 'robot') and getattr(args, name) != value]
+            if name not in ('source', 'robot', 'readers') and getattr(args, name) != value]
 
 
 def read_all(args: argparse.Namespace, wanted: Mapping[str, tuple[int, int]], *,

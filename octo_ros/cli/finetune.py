@@ -176,8 +176,9 @@ def _prepare(args: argparse.Namespace, options: Options) -> tuple['OctoModel', '
 
     if options.checkpoint:
         model = OctoModel.load_pretrained(options.checkpoint, vocabulary=args.vocabulary)
+        sizes = _sizes_for(image_inputs(model), data.sizes(args.size))
         with first_before_others('episodes'):
-            return model, _episodes(args, image_inputs(model), options.hold_out)
+            return model, _episodes(args, sizes, options.hold_out)
     with first_before_others('episodes'):
         episodes = _episodes(args, options.sizes, options.hold_out)
     texts = [text for entry in episodes.entries for text in entry['instructions']]
@@ -186,6 +187,18 @@ def _prepare(args: argparse.Namespace, options: Options) -> tuple['OctoModel', '
             options.scratch, episodes.image_sizes, episodes.actions.shape[1], texts,
             args.out / 'vocabulary', options.train.seed)
     return model, episodes
+
+
+def _sizes_for(checkpoint: Mapping[str, tuple[int, int]], given: Mapping[str, tuple[int, int]]
+               ) -> dict[str, tuple[int, int]]:
+    """Returns the image sizes of a checkpoint, and those given for cameras that it lacks."""
+    for key, size in given.items():
+        wanted = checkpoint.get(key, size)
+        if tuple(size) != tuple(wanted):
+            raise ParameterError(
+                f"--size of '{key.removeprefix('image_')}' must be that of the checkpoint, "
+                f'{wanted[0]}x{wanted[1]}, got {size[0]}x{size[1]}; leave it out')
+    return {**given, **checkpoint}
 
 
 def _episodes(args: argparse.Namespace, sizes: Mapping[str, tuple[int, int]], hold_out: int

@@ -122,6 +122,13 @@ def test_a_run_that_failed_for_an_option_can_be_corrected(bags, tmp_path, capsys
     assert 'none must be a rosbag2 recording' in capsys.readouterr().err
 
 
+def test_another_size_than_the_checkpoints_is_refused(bags, tmp_path, capsys):
+    command = ['finetune', str(bags), '--out', str(tmp_path / 'run'), '--checkpoint', 'shipped']
+    assert main([*command, '--size', 'primary=32x32']) == 2
+    assert ("--size of 'primary' must be that of the checkpoint, 64x64, got 32x32; leave it out"
+            in capsys.readouterr().err)
+
+
 @pytest.mark.parametrize(('options', 'message'), [
     (['--set', 'optimizer.learning_rat=1'], "did you mean 'optimizer.learning_rate'"),
     (['--mode', 'ful'], "'full'"),
@@ -154,7 +161,7 @@ def episode_set(bags, tmp_path):
 @pytest.mark.parametrize('options', [
     ['--size', 'primary=16x16'], ['--actions', 'reached'], ['--camera', 'primary=/camera'],
     ['--state', '/state'], ['--action-topic', '/action'], ['--instruction-topic', '/text'],
-    ['--faults', 'stop'], ['--readers', '2'], ['--keep-failures'], ['--split', 'train']])
+    ['--faults', 'stop'], ['--keep-failures'], ['--split', 'train']])
 def test_options_that_an_episode_set_cannot_follow_are_refused(
         episode_set, tmp_path, capsys, options):
     out = tmp_path / 'run'
