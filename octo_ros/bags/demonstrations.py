@@ -1,6 +1,6 @@
 """Recordings to training episodes: sampled on the grid of policy steps, with a report of faults.
 
-The first step is at the first action, or as soon as every stream has come. A step takes the action
+The first step is at the first action for which every stream has come. A step takes the action
 nearest to it, or what the changes add up to that come within it, and of every other stream the
 newest message that was there by then, as the policy does at run time.
 """
@@ -22,6 +22,7 @@ from octo_ros.bags.faster_actions import add_up
 from octo_ros.bags.reader import BagReader
 from octo_ros.bags.readings import read_frames
 from octo_ros.bags.readings import read_states
+from octo_ros.bags.recorded_stream import SAME_NS
 from octo_ros.bags.recorded_stream import RecordedStream
 from octo_ros.data.episode import Episode
 from octo_ros.data.findings import Demonstration
@@ -111,7 +112,7 @@ class _Sampler:
             self._note_moved(streams[topic], actions)
         for topic in dict.fromkeys(self._topics.streams.values()):
             self._align(streams[topic], actions, step_ns)
-        begin_ns = self._begin(streams)
+        begin_ns = self._begin(streams, actions)
         span = int(actions.stamps[-1]) - begin_ns
         times = begin_ns + step_ns * np.arange(max(round(span / step_ns), 0) + 1)
         nearest = _nearest(actions.stamps, times)
@@ -124,15 +125,19 @@ class _Sampler:
             return self._result(None)
         return self._result(self._episode(streams, times[keep], values[keep]))
 
-    def _begin(self, streams: Mapping[str, RecordedStream]) -> int:
+    def _begin(self, streams: Mapping[str, RecordedStream], actions: RecordedStream) -> int:
         """Returns when the first step is: once every stream has come, if none is much later.
 
-        A recorder rarely hears the first command and the first frame at once.
+        A recorder rarely hears the first command and the first frame at once. The grid keeps to
+        the actions: halfway between two of them, jitter decides which of its steps has one.
         """
         firsts = [int(streams[topic].stamps[0]) for topic in self._topics.streams.values()
                   if len(streams[topic].stamps)]
-        late_ns = max([*firsts, self._start_ns]) - self._start_ns
-        return self._start_ns + (late_ns if late_ns <= _LATE_START_NS else 0)
+        begin_ns = max([*firsts, self._start_ns])
+        if begin_ns - self._start_ns > _LATE_START_NS:
+            return self._start_ns
+        first = np.searchsorted(actions.stamps, begin_ns - SAME_NS)
+        return int(actions.stamps[first]) if first < len(actions.stamps) else begin_ns
 
     def _read(self) -> dict[str, RecordedStream]:
         wanted = [*self._topics.topics, SUCCESS_TOPIC, FACTS_TOPIC]

@@ -13,7 +13,7 @@ from octo_ros.data.findings import close_stretches
 from octo_ros.messages.conversions import stamp_ns
 
 _NS = 1_000_000_000
-_SAME_NS = 2_000_000  # stamps this close are of one moment
+SAME_NS = 2_000_000  # stamps this close are of one moment
 
 
 class Moved(NamedTuple):
@@ -96,7 +96,7 @@ class RecordedStream:
 
     def newest(self, times: Int[np.ndarray, 't'], max_age_ns: int) -> Int[np.ndarray, 't']:
         """Returns which message was the newest at each time; -1 where it was too old or none."""
-        index = np.searchsorted(self.stamps, times + _SAME_NS, side='right') - 1
+        index = np.searchsorted(self.stamps, times + SAME_NS, side='right') - 1
         if not len(self.stamps):
             return index
         age = times - self.stamps[np.maximum(index, 0)]
