@@ -159,7 +159,7 @@ class _Sampler:
             if abs(stream.offset_ns) > _CLOCKS_NS:
                 self._note('stamps', stream.topic, None,
                            f'header stamps lie {stream.offset_ns / _NS:.1f} s before the time of '
-                           'recording; the clocks of the machines differ')
+                           'recording; they are of another clock')
         return streams
 
     @property
@@ -176,13 +176,15 @@ class _Sampler:
                        f'message{"s" if count > 1 else ""}: taken by the time of recording', count)
 
     def _align(self, stream: RecordedStream, actions: RecordedStream, step_ns: int) -> None:
-        """Moves stamps that belong to another step than their time of recording says."""
-        late_ns = stream.offset_ns - actions.offset_ns
-        if stream is not actions and stream.messages and abs(late_ns) > step_ns / 2:
+        """Moves all stamps where these belong to other steps than the times of recording say."""
+        if stream is actions or not stream.messages:
+            return
+        late_ns = stream.behind_ns(actions)
+        if abs(late_ns) > step_ns / 2:
             side = 'before' if late_ns > 0 else 'after'
             self._note('stamps', stream.topic, None,
                        f'header stamps lie {abs(late_ns) / _NS:.2f} s {side} the time of '
-                       "recording, measured by the action's: taken by the time of recording")
+                       "recording, measured by the action's: all are moved by as much")
             stream.stamps = stream.stamps + late_ns
 
     def _check_rate(self, actions: RecordedStream, nearest: Int[np.ndarray, 't']) -> bool:

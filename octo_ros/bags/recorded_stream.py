@@ -82,9 +82,25 @@ class RecordedStream:
             self.moved.append(
                 Moved(int(logs[part.start]), most_ns, int(np.count_nonzero(off_ns[part]))))
         stamps = np.where(off_ns != 0, logs - self.offset_ns, stamps)
+        self._recorded = logs, logs - stamps
         order = np.argsort(stamps, kind='stable')
         self.messages = [self.messages[index] for index in recorded[order]]
         self.stamps = stamps[order]
+
+    def behind_ns(self, other: 'RecordedStream') -> int:
+        """By how much more than the other's its times of recording lie behind its stamps [ns].
+
+        Both are to be sorted, and to have messages. Typical lags say it, and so must the lags of
+        one moment: those of a simulated time that is slower than the recorder's grow, and differ
+        between topics that do not begin together.
+        """
+        typical_ns = self.offset_ns - other.offset_ns
+        (logs, lags), (other_logs, other_lags) = self._recorded, other._recorded
+        both = (logs >= other_logs[0]) & (logs <= other_logs[-1])
+        if not both.any():
+            return typical_ns
+        at_once = lags[both] - np.interp(logs[both], other_logs, other_lags)
+        return min(typical_ns, round(float(np.median(at_once))), key=abs)
 
     @property
     def interval_s(self) -> float:

@@ -327,6 +327,15 @@ def test_a_camera_that_takes_its_time_is_sound(tmp_path, shift_s):
 START_NS = 1_700_000_000_000_000_000
 
 
+@pytest.mark.parametrize('slower', [1.5, 2, 5])
+def test_a_simulated_time_that_runs_slower_moves_no_frame(tmp_path, slower):
+    found = write_with(tmp_path / 'bag', frames_from=3,
+                       log=lambda time_ns: START_NS + round(slower * (time_ns - START_NS)))
+    assert not [item for item in found.findings if 'measured by' in item.text]
+    np.testing.assert_array_equal(
+        found.episode.images['image_primary'][:, 0, 0, 0], 20 * np.arange(3, 12))
+
+
 def shifted(steps, shift_s):
     """Gives the messages of these steps header stamps of another clock."""
     return lambda stamp_ns: stamp_ns + (
