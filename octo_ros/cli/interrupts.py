@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from types import FrameType
 
 _Handler = Callable[[int, FrameType | None], None]
 _OTHERS = (signal.SIGTERM, signal.SIGHUP)
+_AGAIN_S = 0.01
 
 
 class Stopped(KeyboardInterrupt):
@@ -22,8 +24,12 @@ class Stopped(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Has SIGTERM and SIGHUP end a command as Ctrl-C does: what it started is ended with it."""
-    with _handled(_OTHERS, _stop):
+    """Has SIGTERM and SIGHUP end a command as Ctrl-C does: what it started is ended with it.
+
+    None of them is lost where Python swallows what a handler raises, as in a callback of the
+    garbage collector (JAX has one): it comes again, until it finds the command elsewhere.
+    """
+    with _handled(_OTHERS, _stop), _swallowed_come_again():
         yield
 
 
@@ -44,6 +50,36 @@ def kept_until_imported() -> Iterator[None]:
 
 def _stop(number: int, _frame: FrameType | None) -> None:
     raise Stopped(number)
+
+
+@contextlib.contextmanager
+def _swallowed_come_again() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    lost: list[int] = []
+    otherwise = sys.unraisablehook
+
+    def note(unraisable: 'sys.UnraisableHookArgs') -> None:
+        stop = unraisable.exc_value
+        if not isinstance(stop, KeyboardInterrupt):
+            otherwise(unraisable)
+            return
+        lost.append(stop.number if isinstance(stop, Stopped) else signal.SIGINT)
+        # Raised here it would be swallowed again; a thread for it could wait for a lock.
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+
+    def again(_number: int, _frame: FrameType | None) -> None:
+        while lost:
+            signal.raise_signal(lost.pop())
+
+    with _handled((signal.SIGALRM,), again):
+        sys.unraisablehook = note
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            sys.unraisablehook = otherwise
 
 
 @contextlib.contextmanager
