@@ -99,12 +99,11 @@ def run(args: argparse.Namespace) -> int:
                          range(args.seed, args.seed + args.episodes))
     weights = weights_of(_checkpoint(args))
     args.checkpoint_step = weights.get('step', -1)  # also when training adds one meanwhile
-    output_folder.prepare(args.out, SETTINGS, {
-        'checkpoint': _checkpoint(args), 'weights': weights, 'robot': args.robot,
-        'max_steps': args.max_steps, 'policy_seed': args.policy_seed,
-        'execute_steps': args.execute_steps,
-        'mode': 'fast' if args.fast else 'real time' if args.real_time else 'lockstep'})
-    with output_folder.alone(args.out):
+    with output_folder.prepared(args.out, SETTINGS, {
+            'checkpoint': _checkpoint(args), 'weights': weights, 'robot': args.robot,
+            'max_steps': args.max_steps, 'policy_seed': args.policy_seed,
+            'execute_steps': args.execute_steps,
+            'mode': 'fast' if args.fast else 'real time' if args.real_time else 'lockstep'}):
         table = OutcomeFile(args.out / 'outcomes.csv')
         known = {outcome.trial.key for outcome in table.read()}
         todo = [trial for trial in trials if trial.key not in known]

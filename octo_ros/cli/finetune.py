@@ -61,8 +61,7 @@ def run(args: argparse.Namespace) -> int:
         connect(args.coordinator, args.processes, args.process)
     set_up()
     Devices().check_batch(options.train.batch_size, options.train.optimizer.accumulate)
-    finetune_settings.settle(args, options)
-    with _first_process_speaks():
+    with finetune_settings.settled(args, options), _first_process_speaks():
         base, episodes = _prepare(args, options)
         held_out = range(len(episodes) - options.hold_out, len(episodes))
         plan = plan_finetune(

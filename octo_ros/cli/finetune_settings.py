@@ -1,6 +1,8 @@
 """What a folder of `octo-ros finetune` was made with, so that no other run goes on in it."""
 
 import argparse
+import contextlib
+from collections.abc import Iterator
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,13 +23,15 @@ _FREE = ('workers', 'frames_on_device', 'log_every', 'eval_every', 'save_every',
          'eval_steps')
 
 
-def settle(args: argparse.Namespace, options: Options) -> None:
-    """Prepares the folder of the run; with several processes the first one writes.
+@contextlib.contextmanager
+def settled(args: argparse.Namespace, options: Options) -> Iterator[None]:
+    """Prepares and keeps the folder of the run; of several processes the first one does.
 
     What only the training uses may change until it has begun, since making episodes takes long.
 
     Raises:
-        ParameterError: the folder is of a run with other options or data, or of no run.
+        ParameterError: the folder is of a run with other options or data, or of no run, or
+            another run is at work in it.
     """
     from octo_ros.train.adapt import ModelParams
     from octo_ros.train.devices import first_before_others
@@ -40,12 +44,16 @@ def settle(args: argparse.Namespace, options: Options) -> None:
     begun = (args.out / STATE_FOLDER).is_dir()
     free = (_DATA,) if begun else (_DATA, *training)
     absent = _values({'': TrainParams(), 'model.': ModelParams(), 'scratch.': ScratchParams()})
-    with first_before_others('settings'):
-        settings = {**episodes, **training, _DATA: _data(args, episodes['source'], begun=begun)}
-        if is_first():
-            output_folder.prepare(args.out, SETTINGS, settings, free=free, absent=absent)
-        else:
-            output_folder.check(args.out, SETTINGS, settings, free=(_DATA,), absent=absent)
+    with contextlib.ExitStack() as run:
+        with first_before_others('settings'):
+            settings = {**episodes, **training,
+                        _DATA: _data(args, episodes['source'], begun=begun)}
+            if is_first():
+                run.enter_context(output_folder.prepared(
+                    args.out, SETTINGS, settings, free=free, absent=absent))
+            else:
+                output_folder.check(args.out, SETTINGS, settings, free=(_DATA,), absent=absent)
+        yield
 
 
 def _data(args: argparse.Namespace, source: list[str], *, begun: bool) -> dict[str, Any]:

@@ -14,12 +14,14 @@ from typing import Any
 from octo_ros.errors import ParameterError
 
 
-def prepare(folder: Path, file_name: str, settings: Mapping[str, Any], *,
-            free: Collection[str] = (), absent: Mapping[str, Any] | None = None) -> None:
-    """Makes the folder, or checks that it was made with the same settings.
+@contextlib.contextmanager
+def prepared(
+        folder: Path, file_name: str, settings: Mapping[str, Any], *, free: Collection[str] = (),
+        absent: Mapping[str, Any] | None = None) -> Iterator[None]:
+    """Keeps the folder for this process, made now or before with the same settings.
 
     A folder with nothing but the settings in it comes from a run that failed before it made
-    anything; other settings may take it over.
+    anything; other settings may take it over. What a killed run left half done is cleared away.
 
     Args:
         folder: where output goes.
@@ -29,8 +31,20 @@ def prepare(folder: Path, file_name: str, settings: Mapping[str, Any], *,
         absent: what settings were before there was a name for them.
 
     Raises:
-        ParameterError: the settings differ, or something else is in the folder.
+        ParameterError: the settings differ, something else is in the folder, or another process
+            is at work in it.
     """
+    _refuse_others(folder, file_name, settings, free, absent)  # before a file is written there
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder):
+        _refuse_others(folder, file_name, settings, free, absent)  # made by others meanwhile
+        (folder / file_name).write_text(json.dumps(dict(settings), indent=1) + '\n',
+                                        encoding='utf-8')
+        yield
+
+
+def _refuse_others(folder: Path, file_name: str, settings: Mapping[str, Any],
+                   free: Collection[str], absent: Mapping[str, Any] | None) -> None:
     file = folder / file_name
     made = [entry for entry in folder.glob('*')
             if entry != file and not entry.name.startswith('.')]
@@ -39,8 +53,6 @@ def prepare(folder: Path, file_name: str, settings: Mapping[str, Any], *,
     elif made or (folder.exists() and not folder.is_dir()):
         raise ParameterError(f'{folder} must be empty or made by this command, got other files; '
                              'choose another folder')
-    folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(dict(settings), indent=1) + '\n', encoding='utf-8')
 
 
 @contextlib.contextmanager

@@ -87,9 +87,8 @@ def run(args: argparse.Namespace) -> int:
     from octo_ros.bags.recording import ImageFormat
 
     image_format = from_flat(ImageFormat, image_options, source='octo-ros record')
-    output_folder.prepare(args.out, record_set.SETTINGS,
-                          settings | dataclasses.asdict(image_format))
-    with output_folder.alone(args.out):
+    with output_folder.prepared(args.out, record_set.SETTINGS,
+                                settings | dataclasses.asdict(image_format)):
         todo = output_folder.left(args.out, [job.name for job in jobs])
         done = list(_record(args, [job for job in jobs if job.name in todo], functools.partial(
             write, folder=args.out, image_format=image_format, noise=not args.no_noise)))

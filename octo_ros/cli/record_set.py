@@ -56,8 +56,7 @@ def run(args: argparse.Namespace, jobs: Sequence['Job'], settings: Mapping[str, 
     out = args.out.expanduser()
     check_target(out, 'an episode set', lambda _: False, overwrite=False)
     folder = out.parent / f'.{out.name}.recording'
-    output_folder.prepare(folder, SETTINGS, {**settings, 'size': dict(sizes)})
-    with output_folder.alone(folder):
+    with output_folder.prepared(folder, SETTINGS, {**settings, 'size': dict(sizes)}):
         todo = output_folder.left(folder, [job.name for job in jobs])
         finish = functools.partial(write, folder=folder, sizes=sizes)
         for _ in record([job for job in jobs if job.name in todo], finish,

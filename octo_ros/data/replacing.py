@@ -68,10 +68,15 @@ class Making:
         prefix = f'.{path.name}.partial-'
         for left_over in path.parent.glob(f'{glob.escape(prefix)}*'):
             with contextlib.suppress(OSError):  # another process is at work on it
-                os.close(_locked(left_over))
-                shutil.rmtree(left_over)
-        self.folder = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
-        self._lock: int | None = _locked(self.folder)
+                lock = _locked(left_over)
+                try:
+                    shutil.rmtree(left_over)
+                finally:
+                    os.close(lock)
+        self._lock: int | None = None
+        while self._lock is None:
+            self.folder = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
+            self._lock = _lock_of_new(self.folder)
 
     def finish(self) -> None:
         """Puts the folder in its place, where another one may be."""
@@ -86,6 +91,16 @@ class Making:
         lock, self._lock = self._lock, None
         if lock is not None:
             os.close(lock)
+
+
+def _lock_of_new(folder: Path) -> int | None:
+    """Returns a descriptor as `_locked` does; None if another process took the folder as left."""
+    with contextlib.suppress(BlockingIOError, FileNotFoundError):
+        lock = _locked(folder)
+        if folder.is_dir():
+            return lock
+        os.close(lock)
+    return None
 
 
 def _locked(folder: Path) -> int:

@@ -4,6 +4,9 @@ import dataclasses
 import fcntl
 import os
 import pickle
+import tempfile
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,6 +64,24 @@ def test_what_a_killed_process_left_is_cleared_away_and_nothing_else(tmp_path):
     os.close(at_work)
     assert sorted(item.name for item in tmp_path.iterdir()) == [
         '.set-original', '.set.partial-at_work_', '.sets', 'set']
+
+
+def test_a_new_folder_that_another_process_took_for_a_left_one_is_made_again(
+        tmp_path, monkeypatch):
+    make, made = tempfile.mkdtemp, []
+
+    def taken(**options: Any) -> str:
+        made.append(Path(make(**options)))
+        if len(made) == 1:
+            made[0].rmdir()  # between its making and its lock
+        return str(made[-1])
+
+    monkeypatch.setattr(tempfile, 'mkdtemp', taken)
+    with EpisodeWriter(tmp_path / 'set', {'image_primary': (2, 2)}) as writer:
+        writer.add(make_episode(0, 3))
+    assert len(made) == 2
+    assert [item.name for item in tmp_path.iterdir()] == ['set']
+    assert len(EpisodeSet(tmp_path / 'set')) == 1
 
 
 def test_an_empty_set_is_refused(tmp_path):
