@@ -1,5 +1,6 @@
 """Keeps the trainer fed: batches made ahead by Grain, in threads or worker processes."""
 
+import signal
 from collections.abc import Generator
 from typing import Any
 
@@ -30,7 +31,7 @@ def batches(source: BatchSource, *, start: int = 0, workers: int = 0
         if not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()  # Grain's workers read flags that only absl apps parse
         stream = stream.mp_prefetch(grain.MultiprocessingOptions(
-            num_workers=workers, per_worker_buffer_size=_AHEAD))
+            num_workers=workers, per_worker_buffer_size=_AHEAD), _leave_ctrl_c)
     iterator = iter(stream)
     try:
         yield from iterator
@@ -38,3 +39,8 @@ def batches(source: BatchSource, *, start: int = 0, workers: int = 0
         # Grain 0.2.13, the newest for Python 3.10, ends its threads when the iterator goes.
         if hasattr(iterator, 'close'):
             iterator.close()
+
+
+def _leave_ctrl_c(_index: int, _count: int) -> None:
+    """Called in each worker: a terminal sends Ctrl-C to all processes; it is for the trainer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

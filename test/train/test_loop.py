@@ -55,7 +55,7 @@ def _start(episodes, cache, folder, *where, devices, **flat):
     command = [sys.executable, str(ROOT / 'test/train/run_training.py'), str(episodes.path),
                str(folder), json.dumps(QUICK | flat), *map(str, where)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            env=environment)
+                            env=environment, start_new_session=True)
 
 
 def finish(process):
@@ -102,13 +102,16 @@ def test_a_killed_run_goes_on_to_the_bit(start, tmp_path):
     assert curve(broken) == curve(whole)
 
 
-def test_ctrl_c_keeps_the_last_state(start, tmp_path):
-    process = start(tmp_path / 'run', steps=100_000)
+def test_ctrl_c_keeps_the_last_state_and_workers_say_nothing(start, tmp_path):
+    process = start(tmp_path / 'run', steps=100_000, workers=1)
     for line in process.stdout:
         if line.strip() == '3':
-            process.send_signal(signal.SIGINT)
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does
             break
-    output = finish(process)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert 'Traceback' not in errors
+    assert 'leaked' not in errors
     last = int(output.split()[-1]) if output.strip() else 3
     saved = [int(path.name) for path in (tmp_path / 'run/state').iterdir()
              if path.name.isdigit()]
