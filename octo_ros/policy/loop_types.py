@@ -26,7 +26,8 @@ class LoopParams:
         one_of=('receding_horizon', 'temporal_ensemble'))
     execute_steps: int = param(
         0, 'Receding horizon: policy steps from one inference to the next; 0: half of the '
-        'chunk. The temporal ensemble infers in every step.', ge=0, le=1000)
+        'chunk. At the length of the chunk the robot holds during each inference. The temporal '
+        'ensemble infers in every step.', ge=0, le=1000)
     ensemble_exp_weight: float = param(
         0.0, 'Temporal ensemble: prediction i, oldest first, counts exp(-weight * i); 0: plain '
         'mean.', ge=-10.0, le=10.0)
