@@ -172,14 +172,15 @@ def test_a_slow_twist_is_warned_of_when_configuring(make_controller, capfd) -> N
     assert 'MoveIt Servo' in capfd.readouterr().err
 
 
+@pytest.mark.parametrize('publisher', ['reliable', 'sensor'])
 def test_an_emergency_stop_stops_at_once_and_needs_arming_afterwards(
-        ros, make_controller, make_camera) -> None:
+        ros, make_controller, make_camera, publisher) -> None:
     make_controller(instruction='go', **FAST).start()
     twists = ros.collect(TwistStamped, TWIST)
     chunks = ros.collect(JointTrajectory, CHUNK)
     make_camera('image_primary')
-    # A plain publisher: DDS would not connect it to a subscription for latched ones.
-    emergency = ros.publisher(Bool, 'emergency_stop', 'reliable')
+    # Plain, and best effort: DDS connects neither to a subscription for latched publishers.
+    emergency = ros.publisher(Bool, 'emergency_stop', publisher)
     ros.wait_until(lambda: twists and any(twist_values(twists[-1])), 'motion')
     emergency.publish(Bool(data=True))
     ros.wait_until(lambda: not any(twist_values(twists[-1])), 'a zero twist')

@@ -37,3 +37,29 @@ def test_messages_are_heard_once_and_in_order_from_both_kinds_of_publisher(ros, 
     publisher.publish(String(data='end'))
     ros.wait_until(lambda: 'end' in heard, 'the end')
     assert heard == [*sent, 'end']
+
+
+@pytest.mark.parametrize('first', ['publisher', 'subscription'])
+def test_a_best_effort_publisher_is_heard(ros, first) -> None:
+    if first == 'publisher':
+        ros.publisher(String, 'topic', 'sensor', subscribers=0)
+        heard = subscribe(ros)
+    else:
+        heard = subscribe(ros)
+    publisher = ros.publisher(String, 'topic', 'sensor')
+    publisher.publish(String(data='stop'))
+    ros.wait_until(lambda: heard, 'the message')
+    assert heard == ['stop']
+
+
+def test_a_reliable_publisher_beside_a_best_effort_one_is_heard_once(ros) -> None:
+    heard = subscribe(ros)
+    loose = ros.publisher(String, 'topic', 'sensor')
+    reliable = ros.publisher(String, 'topic', 'reliable', subscribers=2)
+    latched = ros.publisher(String, 'topic', 'latched', subscribers=3)
+    sent = [f'{turn} {name}' for turn in range(5) for name in ('loose', 'reliable', 'latched')]
+    publishers = {'loose': loose, 'reliable': reliable, 'latched': latched}
+    for text in [*sent, 'end latched']:
+        publishers[text.split()[1]].publish(String(data=text))
+        ros.wait_until(lambda text=text: text in heard, text)
+    assert heard == [*sent, 'end latched']
