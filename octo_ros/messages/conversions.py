@@ -235,12 +235,22 @@ def decode_joint_state(message: Any, names: Sequence[str] = (), *,
     return values
 
 
-def decode_pose(message: Any) -> Pose:
+def decode_pose(message: Any, frame_id: str = '') -> Pose:
     """Returns the pose of a geometry_msgs/PoseStamped.
 
+    Args:
+        message: the message; without a `header.frame_id` it is taken to be in the wanted frame.
+        frame_id: TF frame that it must be in; any when empty.
+
     Raises:
-        ObservationError: a value is not finite or the quaternion is zero.
+        ObservationError: it is in another frame, a value is not finite or the quaternion is zero.
     """
+    given = message.header.frame_id
+    if given and frame_id and given.lstrip('/') != frame_id.lstrip('/'):  # tf1 had a slash
+        raise ObservationError(
+            f"pose must be in the frame '{frame_id}' of the robot's base, got '{given}'; publish "
+            "it in that frame, or set 'action.frame_id' in the robot profile if the base has "
+            'another name')
     point, turn = message.pose.position, message.pose.orientation
     return Pose.from_ros(
         np.array([point.x, point.y, point.z]), np.array([turn.x, turn.y, turn.z, turn.w]))

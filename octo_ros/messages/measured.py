@@ -50,6 +50,7 @@ class MeasuredState:
     def __init__(self, profile: RobotProfile, ingest: Ingest) -> None:
         """Keeps the streams to read; values get too old by their measure."""
         self._ingest = ingest
+        self._frame_id = profile.action.frame_id
         self._streams = measured_streams(profile)
         self._wanted: tuple[str, ...] = self._streams
         if MEASURED_JOINTS in self._streams:
@@ -103,7 +104,7 @@ class MeasuredState:
     def _pose(self, newest: Stamped) -> dict[str, Pose]:
         self._bad = ''
         try:
-            return {MEASURED_POSE: decode_pose(newest.message)}
+            return {MEASURED_POSE: decode_pose(newest.message, self._frame_id)}
         except ObservationError as error:
             self._bad = str(error)
             return {}

@@ -37,7 +37,8 @@ INPUTS = (
     Row('proprio', 'sensor_msgs/msg/JointState',
         'Proprioception, where the checkpoint takes it and the parameter `proprio` is set.'),
     Row('measured_pose', 'geometry_msgs/msg/PoseStamped',
-        'Pose of the end effector, for profiles that command poses.'),
+        'Pose of the end effector, for profiles that command poses; in the frame '
+        '`profile.action.frame_id`, or without a frame_id.'),
     Row('measured_joints', 'sensor_msgs/msg/JointState',
         'Positions of the joints, for joint-space profiles; may come in parts, as arm by arm.'),
     Row('emergency_stop', 'std_msgs/msg/Bool',

@@ -33,7 +33,8 @@ class ActionParams:
     frame: str = param(
         'base', 'Axes of a Cartesian delta: those of the base, with the rotation about the end '
         'effector, or those of the tool.', one_of=('base', 'tool'))
-    frame_id: str = param('base_link', 'TF frame of the robot base, for the headers of commands.')
+    frame_id: str = param(
+        'base_link', 'TF frame of the robot base: of commands, and of the measured pose.')
     ee_frame_id: str = param('ee_link', 'TF frame of the end effector.')
     integration: str = param(
         'target', 'Deltas are added to the previous target, or to the measured state.',

@@ -48,9 +48,9 @@ class Messages:
             header=self.header(stamp_ns), name=list(names),
             position=np.asarray(positions, np.float64), velocity=empty, effort=empty)
 
-    def pose(self, position, quaternion, *, stamp_ns=1):
+    def pose(self, position, quaternion, *, stamp_ns=1, frame_id=''):
         return types.SimpleNamespace(
-            header=self.header(stamp_ns),
+            header=self.header(stamp_ns, frame_id),
             pose=types.SimpleNamespace(
                 position=types.SimpleNamespace(**dict(zip('xyz', position, strict=True))),
                 orientation=types.SimpleNamespace(**dict(zip('xyzw', quaternion, strict=True)))))

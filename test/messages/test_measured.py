@@ -36,10 +36,10 @@ class Arm(Rig):
         self.runtime.store('measured_joints', self.messages.joints(
             names, [value] * len(names), stamp_ns=stamp_ns), stamp_ns)
 
-    def pose(self, time_ms, x):
+    def pose(self, time_ms, x, frame_id=''):
         stamp_ns = START + time_ms * MS
         self.runtime.store('measured_pose', self.messages.pose(
-            [x, 0.0, 0.2], [0.0, 0.0, 0.0, 1.0], stamp_ns=stamp_ns), stamp_ns)
+            [x, 0.0, 0.2], [0.0, 0.0, 0.0, 1.0], stamp_ns=stamp_ns, frame_id=frame_id), stamp_ns)
 
     def run(self, measure, until_ms, from_ms=0):
         """Returns chunks and outputs of every tick."""
@@ -217,3 +217,32 @@ def test_poses_that_are_never_good_hold_even_with_a_start_pose(messages):
     _, outputs = rig.run(lambda time_ms: rig.pose(time_ms, np.nan), 400)
     assert len(_held(outputs)) == len(outputs)
     assert 'must be finite' in outputs[-1].reason
+
+
+FRANKA = {'command.type': 'pose', 'limits.envelope': 'none', 'action.frame_id': 'fr3_link0'}
+
+
+def test_a_pose_in_another_frame_is_no_pose_of_the_base_and_is_told_once(messages, caplog):
+    rig = Arm(messages, FRANKA)
+    with caplog.at_level(logging.INFO):
+        _, outputs = rig.run(lambda time_ms: rig.pose(time_ms, 7.3, 'map'), 1000)
+        assert len(_held(outputs)) == len(outputs)
+        assert "must be in the frame 'fr3_link0' of the robot's base, got 'map'" in (
+            outputs[-1].reason)
+        assert len(caplog.records) == 1
+        _, outputs = rig.run(
+            lambda time_ms: rig.pose(time_ms, 0.3, 'fr3_link0'), 2000, from_ms=1000)
+    assert outputs[-1].command.pose.position[0] < 1.0
+    told = [record.getMessage() for record in caplog.records]
+    assert told[0].startswith('measured_pose: pose must be in the frame')
+    assert "'action.frame_id'" in told[0]
+    assert told[1].startswith('measured_pose: recovered')
+    assert len(told) == 2
+
+
+@pytest.mark.parametrize('frame_id', ['fr3_link0', '/fr3_link0', ''])
+def test_a_pose_in_the_frame_of_the_base_or_in_none_said_is_taken(messages, caplog, frame_id):
+    rig = Arm(messages, FRANKA)
+    _, outputs = rig.run(lambda time_ms: rig.pose(time_ms, 0.3, frame_id), 400)
+    assert _held(outputs) == []
+    assert caplog.records == []

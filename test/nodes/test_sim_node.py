@@ -18,6 +18,7 @@ from std_srvs.srv import Trigger
 from octo_ros.messages.conversions import decode_image
 from octo_ros.messages.conversions import stamp_ns
 from octo_ros.nodes import tables
+from octo_ros.policy.profile import load_profile
 from test.nodes.sims import FAST
 from test.nodes.sims import PRIMARY
 from test.nodes.sims import position
@@ -59,6 +60,8 @@ def test_cameras_joints_and_pose_come_as_from_a_robot(ros, make_sim):
     assert len(joints[0].position) == 7
     assert list(states[0].name) == ['x', 'y', 'z', 'roll', 'pitch', 'yaw', 'gripper']
     np.testing.assert_allclose(states[-1].position[:3], position(poses[-1]), atol=0.01)
+    # A controller with the arm's profile takes it as its measured pose.
+    assert poses[-1].header.frame_id == load_profile('viperx_sim').action.frame_id
     now_ns = ros.node.get_clock().now().nanoseconds
     assert abs(now_ns - stamp_ns(raw[-1])) < 2e9
     stamps = [stamp_ns(message) for message in raw]
