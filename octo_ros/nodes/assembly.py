@@ -15,6 +15,7 @@ from octo_ros.nodes.schema import ControllerParams
 from octo_ros.nodes.schema import in_full
 from octo_ros.policy.policy import OctoPolicy
 from octo_ros.policy.types import Policy
+from octo_ros.policy.types import Task
 
 # MoveIt Servo stops the arm when no command came for 0.1 s; half of that leaves room for a loss.
 _SLOWEST_TWISTS_HZ = 20.0
@@ -57,8 +58,7 @@ def assemble(params: ControllerParams, policy: Policy | None, logger: RcutilsLog
         proprio=params.proprio, proprio_names=params.proprio_names,
         fallback=ros_image_fallback())
     if params.instruction:
-        for note in runtime.set_instruction(params.instruction):
-            logger.info(note)
+        policy.check_task(Task(params.instruction))  # before the slow part
     logger.info(described(params.instruction))
     if (params.profile.command.type == 'twist'
             and params.command_rate_hz < _SLOWEST_TWISTS_HZ):
@@ -66,5 +66,9 @@ def assemble(params: ControllerParams, policy: Policy | None, logger: RcutilsLog
             f"'command_rate_hz' should be {_SLOWEST_TWISTS_HZ:g} or more with twists, got "
             f'{params.command_rate_hz:g}: MoveIt Servo stops when no twist came for 0.1 s')
     runtime.prepare(progress)
+    # Only now is it known which cameras are mapped, and so which goal images lack.
+    if params.instruction:
+        for note in runtime.set_instruction(params.instruction):
+            logger.info(note)
     messages = CommandMessages(message_class, params.profile, step_ns=params.loop.step_ns)
     return Assembly(params, policy, runtime, messages)

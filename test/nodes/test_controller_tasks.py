@@ -94,6 +94,23 @@ def test_goal_images_are_taken_while_running_and_bad_ones_leave_the_task(
     assert policy.tasks[-1].text == 'go'
 
 
+def test_goal_images_that_lack_are_told_once_and_only_of_mapped_cameras(
+        ros, make_controller, capfd) -> None:
+    policy = FakePolicy()
+    assert set(policy.spec.goal_keys) == {'image_primary', 'image_wrist'}
+    make_controller(policy, instruction='go', **FAST).start()
+    ros.publisher(String, 'instruction').publish(String(data='go on'))
+    said = ''
+
+    def told() -> bool:
+        nonlocal said
+        said += capfd.readouterr().err
+        return "Instruction: 'go on'" in said
+
+    ros.wait_until(told, 'the new instruction')
+    assert re.findall('No goal image for (.*):', said) == ['image_primary']
+
+
 def test_capture_goal_takes_the_present_views(ros, make_controller, make_camera) -> None:
     policy = FakePolicy()
     controller = make_controller(policy, **FAST).start()
