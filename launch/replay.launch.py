@@ -1,5 +1,7 @@
 """Plays a recording into the controller; takes the arguments of octo.launch.py, too.
 
+An instruction that is given counts, and not the one on /instruction of the recording.
+
 Example:
     ros2 launch octo_ros replay.launch.py bag:=/data/episode_00 checkpoint:=/data/octo \
         robot:=widowx transport:=compressed primary:=/camera_0/image_raw/compressed
@@ -20,6 +22,8 @@ from launch import LaunchDescription
 from octo_ros.nodes.launching import end_together
 from octo_ros.nodes.launching import strict
 
+RECORDED = '/instruction'
+
 
 def generate_launch_description() -> LaunchDescription:
     """Returns the description that `ros2 launch` runs."""
@@ -35,8 +39,9 @@ def generate_launch_description() -> LaunchDescription:
             'clock', default_value='true',
             description='Keep the recorded stamps and publish /clock; false: present stamps.'),
         # The recording's instruction, wherever the namespace of the controller is.
-        DeclareLaunchArgument('instruction_topic', default_value='/instruction',
-                              description="Topic of the recording's instruction."),
+        DeclareLaunchArgument('instruction_topic', default_value=RECORDED,
+                              description="Topic of the recording's instruction; where "
+                                          f"'instruction' is given, not that of {RECORDED}."),
         DeclareLaunchArgument('namespace', default_value='',
                               description='Namespace of the controller.'),
         IncludeLaunchDescription(
@@ -53,9 +58,12 @@ def player(context: LaunchContext) -> list:
     namespace = LaunchConfiguration('namespace').perform(context).strip('/')
     controller = f'/{namespace}/octo_controller'.replace('//', '/')
     topics = LaunchConfiguration('topics').perform(context).replace(',', ' ').split()
+    # Played under another name, and not left out: what somebody says meanwhile is still heard.
+    instruction = LaunchConfiguration('instruction', default='').perform(context)
+    remaps = [(RECORDED, f'/image_player{RECORDED}')] if instruction else []
     return [Node(
         package='octo_ros', executable='image_player', name='image_player', output='screen',
-        emulate_tty=True,
+        emulate_tty=True, remappings=remaps,
         parameters=[{
             'bag': ParameterValue(LaunchConfiguration('bag'), value_type=str),
             'rate': ParameterValue(LaunchConfiguration('rate'), value_type=float),

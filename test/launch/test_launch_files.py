@@ -225,6 +225,15 @@ def test_replay_plays_a_recording_and_ends_by_itself(launch) -> None:
     assert time.monotonic() - begin_s < DEADLINE_S
 
 
+def test_replay_takes_the_instruction_that_is_given_and_not_the_recorded_one(launch) -> None:
+    running = launch(
+        'replay.launch.py', f'bag:={shipped_recording()}', f'checkpoint:={shipped_checkpoint()}',
+        'rate:=5.0', 'instruction:=wave', *CAMERAS)
+    running.wait_for(r'chunks on /octo_controller/action_chunk: \d\d')
+    assert running.wait() == 0
+    assert re.findall(r"Instruction: '(.*)'", running.output) == ['wave']
+
+
 def test_replay_without_a_chunk_ends_with_an_error(launch) -> None:
     running = launch(
         'replay.launch.py', f'bag:={shipped_recording()}', f'checkpoint:={shipped_checkpoint()}',

@@ -11,6 +11,7 @@ from rosbags.typesys import Stores
 from rosbags.typesys import get_typestore
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage
+from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
 from octo_ros.assets import shipped_recording
@@ -34,9 +35,9 @@ def make_player(ros):
     """Starts players in threads of their own; the value is the event that ends them."""
     running = []
 
-    def make(**values) -> threading.Event:
+    def make(*words: str, **values) -> threading.Event:
         values = {'bag': str(shipped_recording()), 'rate': 5.0, **values}
-        node = ImagePlayer(context=ros.context, parameter_overrides=[
+        node = ImagePlayer(context=ros.context, cli_args=words, parameter_overrides=[
             Parameter(name, value=value) for name, value in values.items()])
         spinner, stopping = Spinner(node), threading.Event()
         thread = threading.Thread(target=node.start, args=(stopping,))
@@ -109,6 +110,17 @@ def test_waits_for_a_listener_and_plays_every_image_with_fresh_stamps(
     stamps = [stamp_ns(image) for image in images]
     assert stamps == sorted(stamps)
     assert stamps[0] >= before_ns
+
+
+def test_a_topic_that_is_remapped_as_by_replay_launch_is_played_under_the_other_name_only(
+        ros, make_player) -> None:
+    heard = ros.collect(String, '/instruction', 'latched', publishers=0)
+    renamed = ros.collect(String, '/image_player/instruction', 'latched', publishers=0)
+    cameras = ros.collect(CompressedImage, CAMERA, publishers=0)
+    make_player('--ros-args', '-r', '/instruction:=/image_player/instruction')
+    ros.wait_until(lambda: renamed and len(cameras) > 3, 'the recording')
+    assert ros.node.count_publishers('/instruction') == 0
+    assert heard == []
 
 
 def test_with_a_clock_the_recorded_stamps_stay_and_the_clock_runs_along(
