@@ -129,7 +129,7 @@ class SimCommands:
             drive_raw(arm, np.array(message.data, float), gripper, duration_s,
                       joints=self._raw_joints)
         else:
-            arm.move_joints(_joints_at(message, arm, now_ns), gripper, duration_s)
+            arm.move_joints(_joints_at(motion, arm, now_ns), gripper, duration_s)
 
     def set_gripper(self, arm: Arm) -> None:
         """Sets the gripper alone, while there is no motion."""
@@ -171,8 +171,9 @@ class SimCommands:
         return store
 
 
-def _joints_at(message: JointTrajectory, arm: Arm, now_ns: int) -> np.ndarray:
+def _joints_at(motion: Motion, arm: Arm, now_ns: int) -> np.ndarray:
     """Returns the positions that a trajectory asks for at a time; other joints stay."""
+    message: JointTrajectory = motion.message
     names = list(viperx.JOINTS)
     unknown = set(message.joint_names) - set(names)
     if unknown or not message.points:
@@ -184,8 +185,8 @@ def _joints_at(message: JointTrajectory, arm: Arm, now_ns: int) -> np.ndarray:
             raise ParameterError(
                 'each point of a JointTrajectory must have as many positions as there are joints, '
                 f'{len(message.joint_names)}, got {len(point.positions)} at point {index}')
-    elapsed_ns = now_ns - (stamp_ns(message) or now_ns)
     times = [_after_ns(point) for point in message.points]
+    elapsed_ns = now_ns - (motion.stamp_ns - times[-1])
     wanted = arm.target.joints.copy()
     for column, name in enumerate(message.joint_names):
         wanted[names.index(name)] = np.interp(

@@ -14,6 +14,7 @@ from trajectory_msgs.msg import JointTrajectoryPoint
 from octo_ros.errors import OctoError
 from octo_ros.nodes.sim_commands import Motion
 from octo_ros.nodes.sim_commands import SimCommands
+from test.processes import wait_until
 
 if not (importlib.util.find_spec('mujoco') and importlib.util.find_spec('gym_aloha')):
     pytest.skip("the extra 'sim' (mujoco, gym-aloha) is not installed", allow_module_level=True)
@@ -102,3 +103,22 @@ def test_a_command_that_makes_sense_moves_the_target(make_commands, arm, kind, m
     make_commands().move(arm, Motion(kind, 0, 0, 0.0, message), STEP_S, time.time_ns())
     assert np.abs(arm.target.joints - before.joints).max() > 0.01
     assert arm.remaining_s() == STEP_S
+
+
+def test_a_trajectory_without_a_stamp_begins_when_it_comes_and_runs_to_its_end(
+        ros, make_commands, arm):
+    publisher = ros.node.create_publisher(
+        JointTrajectory, '/octo_controller/command/joint_trajectory', 1)
+    commands = make_commands()
+    wait_until(publisher.get_subscription_count, 'the subscription')
+    message = trajectory([0.2], [0.4], [-0.3])
+    for number, point in enumerate(message.points, start=1):
+        point.time_from_start.sec = number
+    publisher.publish(message)
+    wait_until(commands.arrived.is_set, 'the command')
+    motion = commands.newest()
+    reached = []
+    for ahead_s in (-2.0, -1.0, -0.5, 0.0):
+        commands.move(arm, motion, STEP_S, motion.stamp_ns + int(ahead_s * 1e9))
+        reached.append(arm.target.joints[0])
+    np.testing.assert_allclose(reached, [0.2, 0.4, 0.05, -0.3], atol=1e-6)
