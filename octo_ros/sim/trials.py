@@ -2,6 +2,8 @@
 
 import csv
 import dataclasses
+import io
+import os
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -206,27 +208,37 @@ class OutcomeFile:
         Raises:
             DataError: the file is not one of these tables.
         """
-        if not self.path.is_file():
+        whole = self._whole_lines()
+        if not whole:
             return
-        with self.path.open(newline='', encoding='utf-8') as file:
-            table = csv.DictReader(file)
-            if tuple(table.fieldnames or ()) != self.COLUMNS:
-                raise DataError(f'{self.path} must be a table of outcomes, got the columns '
-                                f"{', '.join(table.fieldnames or ())}; choose another folder")
-            for row in table:
-                if None not in row.values():
-                    yield Outcome(
-                        Trial(row['condition'], task_named(row['task']), int(row['seed'])),
-                        row['success'] == 'True', row['chosen'], int(row['steps']),
-                        float(row['wall_s']))
+        table = csv.DictReader(io.StringIO(whole.decode(), newline=''))
+        if tuple(table.fieldnames or ()) != self.COLUMNS:
+            raise DataError(f'{self.path} must be a table of outcomes, got the columns '
+                            f"{', '.join(table.fieldnames or ())}; choose another folder")
+        for row in table:
+            try:
+                yield Outcome(
+                    Trial(row['condition'], task_named(row['task']), int(row['seed'])),
+                    row['success'] == 'True', row['chosen'], int(row['steps']),
+                    float(row['wall_s']))
+            except (TypeError, ValueError, ParameterError) as error:
+                raise DataError(f'{self.path} must hold an outcome in line {table.line_num}, got: '
+                                f'{error}; delete that line') from error
 
     def add(self, outcome: Outcome) -> None:
         """Adds a line; it is on the disk when this returns."""
-        new = not self.path.exists()
+        whole = len(self._whole_lines())
+        if self.path.exists():
+            os.truncate(self.path, whole)
         with self.path.open('a', newline='', encoding='utf-8') as file:
             table = csv.writer(file)
-            if new:
+            if not whole:
                 table.writerow(self.COLUMNS)
             trial = outcome.trial
             table.writerow([*trial.key, outcome.success, outcome.chosen, outcome.steps,
                             f'{outcome.wall_s:.2f}', trial.instruction])
+
+    def _whole_lines(self) -> bytes:
+        """Returns the file without a last line that was cut short, as by a full disk."""
+        text = self.path.read_bytes() if self.path.is_file() else b''
+        return text[:text.rfind(b'\n') + 1]

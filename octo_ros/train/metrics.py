@@ -1,5 +1,6 @@
 """What a run leaves to look at: metrics.csv, TensorBoard files and a picture of the curves."""
 
+import contextlib
 import csv
 from collections.abc import Mapping
 from pathlib import Path
@@ -54,12 +55,9 @@ class MetricLog(Metrics):
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / CSV_FILE
         self._keep(start)
-        self._file = self.path.open('w', newline='')
+        self._rewrite()
+        self._file = self.path.open('a', newline='')
         self._csv = csv.writer(self._file)
-        self._csv.writerow(_FIELDS)
-        for name, points in self.values.items():
-            for step, value in points.items():
-                self._csv.writerow((step, name, repr(value)))
         self._events = SummaryWriter(str(folder / 'tensorboard'), purge_step=start + 1)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
@@ -76,13 +74,25 @@ class MetricLog(Metrics):
         self._file.flush()
         self._events.flush()
 
+    def _rewrite(self) -> None:
+        new = self.path.with_suffix('.new')
+        with new.open('w', newline='') as file:
+            table = csv.writer(file)
+            table.writerow(_FIELDS)
+            for name, points in self.values.items():
+                table.writerows((step, name, repr(value)) for step, value in points.items())
+        new.replace(self.path)  # a process that is killed leaves the old file or the new one
+
     def _keep(self, start: int) -> None:
         if not start or not self.path.is_file():
             return
         with self.path.open(newline='') as file:
-            for row in csv.DictReader(file):
-                if int(row['step']) <= start:
-                    super().write(int(row['step']), {row['name']: float(row['value'])})
+            for row in csv.reader(file):
+                # A line that was cut short, as by a full disk, is not worth a run.
+                with contextlib.suppress(ValueError, IndexError):
+                    step, name, value = int(row[0]), *row[1:]
+                    if step <= start:
+                        super().write(step, {name: float(value)})
 
 
 def draw_curves(values: Mapping[str, Mapping[int, float]], file: Path) -> None:

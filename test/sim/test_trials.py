@@ -95,6 +95,16 @@ def test_outcomes_are_read_back_and_a_torn_line_is_left_out(tmp_path):
     text = table.path.read_text()
     table.path.write_text(text[:text.rstrip().rindex(',') - 8])
     assert list(table.read()) == outcomes[:2]
+    table.add(outcomes[2])
+    assert list(table.read()) == outcomes
+
+
+def test_a_line_of_outcomes_that_is_damaged_is_named(tmp_path):
+    table = OutcomeFile(tmp_path / 'outcomes.csv')
+    table.add(Outcome(Trial('unseen', RED, 1), True, 'red', 10, 1.5))
+    table.path.write_text(table.path.read_text().replace('10,1.50', '10'))
+    with pytest.raises(DataError, match=r'outcomes\.csv must hold an outcome in line 2'):
+        list(table.read())
 
 
 def test_another_table_is_refused(tmp_path):
