@@ -31,7 +31,8 @@ class LiveChunk:
 
 
 def collect_live(messages: Iterable[BagMessage], chunks: Sequence[LiveChunk], topics: TopicMap, *,
-                 names: Sequence[str], loop: LoopParams, task: str | None) -> ReplayResult:
+                 names: Sequence[str], loop: LoopParams, task: str | None,
+                 pose_angles: str = '') -> ReplayResult:
     """Puts what a live node executed beside the recording it was played.
 
     Args:
@@ -41,6 +42,7 @@ def collect_live(messages: Iterable[BagMessage], chunks: Sequence[LiveChunk], to
         names: of the action dimensions.
         loop: timing and execution, as the node had it.
         task: the text that was given; None: that of the recording.
+        pose_angles: of the robot's profile.
 
     Raises:
         BagError: the topic of the action was asked for, and none of its actions fits.
@@ -59,12 +61,13 @@ def collect_live(messages: Iterable[BagMessage], chunks: Sequence[LiveChunk], to
                 text = said
     result = gathering.result
     result.chunks = [item.chunk for item in chunks]
-    result.steps = executed(chunks, loop, changes_ns=changes_ns, end_ns=end_ns)
+    result.steps = executed(chunks, loop, changes_ns=changes_ns, end_ns=end_ns,
+                            pose_angles=pose_angles)
     return gathering.finish(text)
 
 
 def executed(chunks: Sequence[LiveChunk], loop: LoopParams, *, changes_ns: Sequence[int] = (),
-             end_ns: int) -> list[Step]:
+             end_ns: int, pose_angles: str = '') -> list[Step]:
     """Returns the steps that the node's control loop executed, by the rules of `ControlLoop`.
 
     Args:
@@ -72,6 +75,7 @@ def executed(chunks: Sequence[LiveChunk], loop: LoopParams, *, changes_ns: Seque
         loop: timing and execution.
         changes_ns: when the task changed, which made the chunks before outdated [ns].
         end_ns: end of the recording; steps that are due later do not count [ns].
+        pose_angles: of the robot's profile.
     """
     steps: list[Step] = []
     if not chunks:
@@ -96,7 +100,7 @@ def executed(chunks: Sequence[LiveChunk], loop: LoopParams, *, changes_ns: Seque
         action = newest.actions[index]
         if loop.execution == 'temporal_ensemble':
             action = ensemble_action(held, due_ns, loop.step_ns, loop.ensemble_exp_weight,
-                                     _usable(newest, loop))
+                                     _usable(newest, loop), pose_angles)
         steps.append(Step(due_ns, newest.chunk_id, index, action))
     return steps
 

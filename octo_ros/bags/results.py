@@ -12,6 +12,7 @@ from octo_ros.array_typing import Float
 from octo_ros.errors import OctoError
 from octo_ros.messages.inference import AcceptedChunk
 from octo_ros.messages.postprocess import Command
+from octo_ros.policy.poses import wrapped
 
 _DECIMAL = re.compile(r'\d+\.\d+')  # streams may be numbered
 
@@ -63,10 +64,18 @@ class ReplayResult:
     clock_offset_s: float = 0.0
 
 
-def errors(steps: Sequence[Step]) -> Float[np.ndarray, 'n ad']:
-    """Returns predicted minus recorded action of every step that has both."""
+def errors(steps: Sequence[Step], *, pose_angles: str = '') -> Float[np.ndarray, 'n ad']:
+    """Returns predicted minus recorded action of every step that has both.
+
+    Args:
+        steps: what was executed.
+        pose_angles: of the robot's profile; angles that differ by whole turns are equal then.
+    """
     rows = [step.predicted - step.recorded for step in steps if step.recorded is not None]
-    return np.array(rows, np.float64)
+    difference = np.array(rows, np.float64)
+    if pose_angles and rows:
+        difference[:, 3:6] = wrapped(difference[:, 3:6])
+    return difference
 
 
 def require_actions(result: ReplayResult, *, max_age_s: float, taken_off_s: float = 0.0) -> None:

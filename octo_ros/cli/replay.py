@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
         result = replay(args, bag, profile, loop)
         with _writing(folder):
             _write(folder, result, bag, profile, loop, args)
-    return _report(result, profile.action.names, folder, args.max_error)
+    return _report(result, profile, folder, args.max_error)
 
 
 def _check_measured(args: argparse.Namespace, profile: 'RobotProfile') -> None:
@@ -216,7 +216,8 @@ def _live(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile',
             clock_offset_s=args.clock_offset, on_message=advance)
     result = collect_live(
         bag.messages(topics.topics), chunks, topics, names=profile.action.names,
-        loop=loop, task='' if goals and args.instruction is None else args.instruction)
+        loop=loop, task='' if goals and args.instruction is None else args.instruction,
+        pose_angles=profile.pose_angles)
     require_actions(result, max_age_s=loop.max_observation_age_s, taken_off_s=args.clock_offset)
     return result
 
@@ -296,13 +297,14 @@ def _write(folder: Path, result: 'ReplayResult', bag: 'BagReader', profile: 'Rob
     write_bag(folder / CHUNKS, result, profile, step_ns=loop.step_ns, types=bag.types)
 
 
-def _report(result: 'ReplayResult', names: Sequence[str], folder: Path,
+def _report(result: 'ReplayResult', profile: 'RobotProfile', folder: Path,
             max_error: float | None) -> int:
     from octo_ros.bags.results import errors
 
+    names = profile.action.names
     print(f'{len(result.chunks)} chunks, {len(result.steps)} actions; task: '
           f"{result.task or 'goal image'}")
-    difference = errors(result.steps)
+    difference = errors(result.steps, pose_angles=profile.pose_angles)
     if difference.size:
         _print_errors(difference, names)
     else:

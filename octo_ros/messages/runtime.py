@@ -82,7 +82,8 @@ class Runtime:
             raise ParameterError('proprio must be off, the checkpoint takes no proprio; got on')
         before = spec.frames_before if proprio else 0
         self._loop = ControlLoop(loop, window=spec.window, frames_before=before,
-                                 action_horizon=spec.action_horizon, action_dim=spec.action_dim)
+                                 action_horizon=spec.action_horizon, action_dim=spec.action_dim,
+                                 pose_angles=profile.pose_angles)
         if self.window > spec.max_window:
             raise ParameterError(f"'window' must be at most {spec.max_window}, the longest that "
                                  f'the checkpoint takes, got {self.window}')

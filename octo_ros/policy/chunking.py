@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from octo_ros.array_typing import Float
+from octo_ros.policy.poses import mean_angles
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,6 +57,7 @@ def ensemble_action(
     step_ns: int,
     exp_weight: float,
     predictions: int,
+    pose_angles: str = '',
 ) -> Float[np.ndarray, 'ad']:
     """Averages what several chunks predict for one and the same step in time.
 
@@ -66,6 +68,7 @@ def ensemble_action(
         step_ns: length of a policy step [ns].
         exp_weight: see `ensemble_weights`.
         predictions: how many leading steps of each chunk take part.
+        pose_angles: see `RobotProfile`; numbers 3 to 5 are averaged as a rotation then.
     """
     indices = [(due_ns - chunk.placed_ns + step_ns // 2) // step_ns for chunk in chunks]
     rows = [
@@ -73,4 +76,9 @@ def ensemble_action(
         for chunk, index in zip(chunks, indices, strict=True)
         if 0 <= index < min(predictions, len(chunk.actions))
     ]
-    return ensemble_weights(len(rows), exp_weight) @ np.asarray(rows, dtype=np.float64)
+    actions = np.asarray(rows, dtype=np.float64)
+    weights = ensemble_weights(len(rows), exp_weight)
+    mean = weights @ actions
+    if pose_angles and len(rows) > 1:
+        mean[3:6] = mean_angles(actions[:, 3:6], weights, pose_angles)
+    return mean

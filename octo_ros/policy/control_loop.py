@@ -45,7 +45,7 @@ class ControlLoop:
 
     def __init__(
         self, params: LoopParams, *, window: int, action_horizon: int, action_dim: int,
-        frames_before: int = 0,
+        frames_before: int = 0, pose_angles: str = '',
     ) -> None:
         """Makes a loop that has seen nothing.
 
@@ -55,6 +55,7 @@ class ControlLoop:
             action_horizon: steps in a chunk.
             action_dim: numbers in an action.
             frames_before: steps to keep before the window, see `PolicySpec`.
+            pose_angles: what the ensemble averages as a rotation, see `RobotProfile`.
 
         Raises:
             ParameterError: more steps are to be executed than a chunk has.
@@ -73,6 +74,7 @@ class ControlLoop:
         self._usable_steps = action_horizon
         if self._ensemble and params.ensemble_steps:
             self._usable_steps = params.ensemble_steps
+        self._pose_angles = pose_angles
         self._chunk_shape = (action_horizon, action_dim)
         self._history: ObservationHistory[Any] = ObservationHistory(
             self.window + frames_before)
@@ -231,7 +233,7 @@ class ControlLoop:
             return newest.actions[index]
         return ensemble_action(
             self._chunks, due_ns, self.params.step_ns, self.params.ensemble_exp_weight,
-            self._usable_steps)
+            self._usable_steps, self._pose_angles)
 
     def _advance(self, now_ns: int) -> int:
         """Notes the time; a clock that jumped back resets the loop."""

@@ -90,6 +90,35 @@ def angles_of_vector(vector: Float[np.ndarray, '3'], order: str) -> Float[np.nda
     return np.asarray(euler.mat2euler(axangles.axangle2mat(vector / angle, angle), axes=order))
 
 
+def wrapped(angles: Float[np.ndarray, '*n']) -> Float[np.ndarray, '*n']:
+    """Returns angles [rad] less whole turns, in -pi to pi."""
+    return (angles + np.pi) % (2 * np.pi) - np.pi
+
+
+def mean_angles(
+    angles: Float[np.ndarray, 'n 3'], weights: Float[np.ndarray, 'n'], order: str
+) -> Float[np.ndarray, '3']:
+    """Returns the Euler angles [rad] of the mean of rotations.
+
+    Of the ways to write it, the nearest to the last row is taken: what limits and people compare
+    must not leap by a turn.
+
+    Args:
+        angles: three Euler angles [rad] of each rotation.
+        weights: of each rotation.
+        order: axes of the angles, in the notation of transforms3d.
+    """
+    rotations = np.array([euler.euler2quat(*row, axes=order) for row in angles])
+    # A quaternion and its negative are one rotation.
+    signs = np.where(rotations @ rotations[-1] < 0.0, -1.0, 1.0)
+    mean = (weights * signs) @ rotations
+    roll, pitch, yaw = euler.quat2euler(mean / np.linalg.norm(mean), axes=order)
+    last = np.asarray(angles[-1], np.float64)
+    ways = (np.array([roll, pitch, yaw]), np.array([roll + np.pi, np.pi - pitch, yaw + np.pi]))
+    changes = [wrapped(way - last) for way in ways]
+    return last + min(changes, key=lambda change: float(np.abs(change).sum()))
+
+
 def twist(
     action: Float[np.ndarray, 'ad'], order: str, step_s: float
 ) -> tuple[Float[np.ndarray, '3'], Float[np.ndarray, '3']]:

@@ -131,6 +131,12 @@ class RobotProfile:
         return tuple(
             i for i in range(len(self.action.names)) if i not in self.gripper.indices)
 
+    @property
+    def pose_angles(self) -> str:
+        """Axes of the angles in numbers 3 to 5 of actions that are poses; '' for other actions."""
+        poses = self.action.space == 'cartesian' and not self.action.delta
+        return self.action.euler_order if poses else ''
+
 
 def load_profile(name_or_path: str) -> RobotProfile:
     """Reads a profile by the name of its file in config/robots, or by path.

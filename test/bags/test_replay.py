@@ -12,6 +12,7 @@ from octo_ros.bags.episodes import map_topics
 from octo_ros.bags.reader import BagReader
 from octo_ros.bags.replay import OfflineReplay
 from octo_ros.bags.replay import timer_period_ns
+from octo_ros.bags.results import Step
 from octo_ros.bags.results import errors
 from octo_ros.bags.results import require_actions
 from octo_ros.errors import BagError
@@ -233,6 +234,16 @@ def test_errors_leave_out_steps_without_a_record(ten_steps, policy, loop):
     result.steps[3] = dataclasses.replace(result.steps[3], recorded=None)
     assert errors(result.steps).shape == (9, 7)
     assert errors([]).size == 0
+
+
+def test_errors_of_poses_leave_out_whole_turns():
+    step = Step(0, 0, 0, predicted=np.float64([1, 0, 9, -3.13, 0, 6, 1]),
+                recorded=np.float64([0, 0, 0, 3.13, 0, 0, 0]))
+    np.testing.assert_allclose(
+        errors([step], pose_angles='sxyz'),
+        [[1, 0, 9, 2 * np.pi - 6.26, 0, 6 - 2 * np.pi, 1]], atol=1e-12)
+    assert errors([step])[0, 3] == -6.26
+    assert errors([], pose_angles='sxyz').size == 0
 
 
 @pytest.fixture(scope='module')

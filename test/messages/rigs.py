@@ -20,7 +20,8 @@ class Rig:
         self.policy = policy or FakePolicy()
         options = {'image_keys': ['image_wrist', 'image_primary'], **options}
         profile = options.pop('profile', RobotProfile())
-        self.runtime = Runtime(self.policy, LoopParams(), profile, **options)
+        loop = options.pop('loop', LoopParams())
+        self.runtime = Runtime(self.policy, loop, profile, **options)
         self.runtime.prepare()
 
     def look(self, time_ms, key='image_primary', encoding='rgb8'):

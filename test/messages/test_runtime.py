@@ -10,12 +10,14 @@ import pytest
 from octo_ros.errors import ObservationError
 from octo_ros.errors import ParameterError
 from octo_ros.messages.runtime import NO_TASK
+from octo_ros.policy.control_loop import LoopParams
 from octo_ros.policy.fakes import DEFAULT_SPEC
 from octo_ros.policy.fakes import FakePolicy
 from octo_ros.policy.profile import ActionParams
 from octo_ros.policy.profile import CommandParams
 from octo_ros.policy.profile import LimitParams
 from octo_ros.policy.profile import RobotProfile
+from octo_ros.policy.types import Inference
 from test.messages.rigs import MS
 from test.messages.rigs import START
 from test.messages.rigs import STEP_MS
@@ -326,3 +328,26 @@ def test_limits_are_counted(messages):
     assert np.abs(command.action[:6]).max() <= 1e-6
     assert command.clipped[:6].all()
     assert not command.clipped[6]
+
+
+class _UpsideDown(FakePolicy):
+    """Wants one attitude, whose roll it writes as nearly pi and as nearly -pi by turns."""
+
+    def infer(self, window, task):
+        self.inferences += 1
+        roll = 3.13 * (-1) ** self.inferences
+        return Inference(np.tile(np.float32([0.4, 0.0, 0.3, roll, 0.0, 0.0, 1.0]), (4, 1)), {})
+
+
+def test_ensemble_of_poses_keeps_a_gripper_that_points_down(messages):
+    profile = RobotProfile(
+        action=ActionParams(delta=False, start_pose=(0.4, 0.0, 0.3, 3.14, 0.0, 0.0)),
+        command=CommandParams(type='pose'), limits=LimitParams(envelope='none'))
+    rig = Rig(messages, _UpsideDown(), profile=profile, image_keys=['image_primary'],
+              loop=LoopParams(execution='temporal_ensemble'))
+    rig.runtime.set_instruction('stay')
+    for step in range(6):
+        rig.look(step * STEP_MS)
+        output = rig.work(step * STEP_MS)[1]
+        assert abs(output.command.pose.quaternion_xyzw[0]) > 0.9999
+    assert rig.policy.inferences == 6
