@@ -24,9 +24,11 @@ from octo_ros.bags.recovery import recover
 from octo_ros.bags.recovery import storage_files
 from octo_ros.bags.recovery import unmerged
 from octo_ros.errors import BagError
+from octo_ros.errors import ParameterError
 from octo_ros.errors import closest
 
 _LOG = logging.getLogger('octo_ros.bags')
+_LATEST_S = 2.0 ** 31  # the seconds of a stamp have 31 bits
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 
 
@@ -69,6 +71,7 @@ class BagReader:
 
         Raises:
             BagError: it is missing, or no message of it can be read.
+            ParameterError: the times less the offset are none that a stamp can have.
         """
         self._log = log
         self._clock_offset_ns = round(clock_offset_s * 1e9)
@@ -87,6 +90,8 @@ class BagReader:
             self._open()
         except Exception as error:  # rosbags lets errors of yaml, sqlite and struct through
             self._recover(error)
+        if self._clock_offset_ns:
+            self._check_offset(clock_offset_s)
 
     def __enter__(self) -> 'BagReader':
         return self
@@ -158,6 +163,18 @@ class BagReader:
         for raw in self._recovered:
             self._register(raw.msgtype, raw.definition)
         self._note(f'{self.path.name}: {len(self._recovered)} messages could be read')
+
+    def _check_offset(self, offset_s: float) -> None:
+        last_ns = max((raw.log_ns for raw in self._recovered), default=0)
+        if self._reader is not None:
+            last_ns = self._reader.end_time
+        # The first messages may have the time 0, which a small offset makes negative.
+        if last_ns and not 0.0 <= last_ns / 1e9 - offset_s < _LATEST_S:
+            self.close()
+            raise ParameterError(
+                'the clock offset must be the seconds between two clocks, got '
+                f'{offset_s:g} s for a recording that ends at {last_ns / 1e9:.2f} s: less the '
+                f'offset, this must lie between 0 and {_LATEST_S:.0f} s')
 
     def _raw(self, topics: Collection[str]) -> Iterator[RawMessage]:
         if self._reader is None:

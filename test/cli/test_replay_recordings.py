@@ -149,3 +149,12 @@ def test_a_clock_offset_that_is_no_number_is_refused(altered, offline):
     assert code == 2
     assert said.splitlines()[-1] == (
         "octo-ros replay: '--clock-offset' must be finite, got nan")
+
+
+@pytest.mark.parametrize('value', ['5000000000', '-5e9'])
+def test_a_clock_offset_in_nanoseconds_is_refused_at_once(altered, offline, value):
+    code, said = offline(altered(), f'--clock-offset={value}')
+    assert code == 2
+    assert said.splitlines()[-1].startswith(
+        'octo-ros replay: the clock offset must be the seconds between two clocks, got '
+        f'{float(value):g} s for a recording that ends at 1700000001.40 s: ')
