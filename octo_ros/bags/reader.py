@@ -93,6 +93,12 @@ class BagReader:
         if self._clock_offset_ns:
             self._check_offset(clock_offset_s)
 
+    @property
+    def name(self) -> str:
+        """What the recording is called: as its folder, or as its storage file less the ending."""
+        path = self.path.resolve()  # '.' and '..' say no name
+        return path.name if path.is_dir() else path.stem
+
     def __enter__(self) -> 'BagReader':
         return self
 

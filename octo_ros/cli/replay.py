@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
         for topic in (*cameras.values(), args.proprio, args.pose, args.joints, args.action_topic):
             if topic:  # before the checkpoint is loaded, which takes long
                 bag.require(topic)
-        folder = args.out or Path('octo_replay') / bag.path.stem
+        folder = args.out or Path('octo_replay') / bag.name
         _make(folder)
         replay = _live if args.live else _offline
         result = replay(args, bag, profile, loop)
@@ -278,7 +278,7 @@ def _progress(bag: 'BagReader', topics: 'TopicMap') -> Iterator[Callable[[], Non
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
         total = sum(bag.counts.get(topic, 0) for topic in topics.topics)
-        bar = progress.add_task(f'replaying {bag.path.stem}', total=total or None)
+        bar = progress.add_task(f'replaying {bag.name}', total=total or None)
         yield lambda: progress.advance(bar)
 
 
@@ -290,7 +290,7 @@ def _write(folder: Path, result: 'ReplayResult', bag: 'BagReader', profile: 'Rob
 
     names = profile.action.names
     write_csv(folder / 'actions.csv', result.steps, names)
-    title = f'{bag.path.stem}: {result.task}' if result.task else bag.path.stem
+    title = f'{bag.name}: {result.task}' if result.task else bag.name
     how = 'live' if args.live else 'offline'
     write_picture(folder / 'actions.png', result, title=title, names=names, step_s=loop.step_s,
                   note=f'{args.checkpoint}, {how}, seed {args.seed}')

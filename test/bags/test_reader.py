@@ -47,6 +47,14 @@ def test_topics_can_be_chosen(ten_steps, storage):
     assert [message.topic for message in chosen] == ['/cam/front'] * 10
 
 
+def test_recording_is_called_as_its_folder_dots_and_all(ten_steps, monkeypatch):
+    folder = ten_steps('rec_v1.1')
+    monkeypatch.chdir(folder)
+    for path in (folder, '.', '../rec_v1.1', 'rec_v1.1.mcap'):
+        with BagReader(path) as bag:
+            assert bag.name == 'rec_v1.1'
+
+
 def test_recording_below_the_home_folder_is_found(ten_steps, monkeypatch):
     folder = ten_steps()
     monkeypatch.setenv('HOME', str(folder.parent))

@@ -158,3 +158,16 @@ def test_a_clock_offset_in_nanoseconds_is_refused_at_once(altered, offline, valu
     assert said.splitlines()[-1].startswith(
         'octo-ros replay: the clock offset must be the seconds between two clocks, got '
         f'{float(value):g} s for a recording that ends at 1700000001.40 s: ')
+
+
+def test_recordings_that_differ_behind_a_dot_are_written_to_folders_of_their_own(
+        altered, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ('rec_v1.0', 'rec_v1.1'):
+        bag = altered().rename(name)
+        assert main(['replay', str(bag), '--checkpoint', 'untrained']) == 0
+    monkeypatch.chdir(bag)
+    assert main(['replay', '.', '--checkpoint', 'untrained']) == 0
+    written = sorted(file.relative_to(tmp_path) for file in tmp_path.rglob('actions.csv'))
+    assert [str(file.parent) for file in written] == [
+        'octo_replay/rec_v1.0', 'octo_replay/rec_v1.1', 'rec_v1.1/octo_replay/rec_v1.1']
