@@ -19,6 +19,8 @@ from rosbags.typesys import get_types_from_msg
 from rosbags.typesys import get_typestore
 from rosbags.typesys.store import Typestore
 
+from octo_ros.bags.packed import PACKED
+from octo_ros.bags.packed import unpacked
 from octo_ros.bags.recovery import RawMessage
 from octo_ros.bags.recovery import recover
 from octo_ros.bags.recovery import storage_files
@@ -61,7 +63,7 @@ class BagReader:
     """
 
     def __init__(self, path: str | Path, *, clock_offset_s: float = 0.0, log: bool = True) -> None:
-        """Opens a bag folder, or one .mcap or .db3 file.
+        """Opens a bag folder, or one .mcap or .db3 file, which may be packed with zstd.
 
         Args:
             path: the recording.
@@ -97,7 +99,7 @@ class BagReader:
     def name(self) -> str:
         """What the recording is called: as its folder, or as its storage file less the ending."""
         path = self.path.resolve()  # '.' and '..' say no name
-        return path.name if path.is_dir() else path.stem
+        return path.name if path.is_dir() else Path(path.name.removesuffix(PACKED)).stem
 
     def __enter__(self) -> 'BagReader':
         return self
@@ -133,7 +135,7 @@ class BagReader:
         source = self._raw(wanted) if self._reader is not None else self._recovered
         for read, raw in enumerate((raw for raw in source if raw.topic in wanted), start=1):
             try:
-                message = self.types.deserialize_cdr(raw.data, raw.msgtype)
+                message = self.types.deserialize_cdr(unpacked(raw.data), raw.msgtype)
             except Exception as error:  # see __init__
                 self._note(f"{self.path.name}: message {read} on '{raw.topic}' at "
                            f'{raw.log_ns / 1e9:.3f} s cannot be decoded '

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from octo_ros.bags.packed import PACKED
+from octo_ros.bags.packed import unpacked_file
 from octo_ros.errors import BagError
 
 _MAGIC = b'\x89MCAP0\r\n'
@@ -30,7 +32,7 @@ class RawMessage(NamedTuple):
         msgtype: its type, such as `sensor_msgs/msg/Image`.
         definition: text of the type's definition, or '' when the file has none.
         log_ns: time of recording [ns].
-        data: CDR bytes.
+        data: CDR bytes, which may be packed with zstd.
     """
 
     topic: str
@@ -44,10 +46,13 @@ def recover(path: Path, note: Callable[[str], None]) -> Iterator[RawMessage]:
     """Yields the messages of a damaged storage file up to the damage.
 
     Args:
-        path: an .mcap or .db3 file.
+        path: an .mcap or .db3 file, or such a file packed with zstd.
         note: is told where the file ends before its time, or what is wrong with it.
     """
-    if path.suffix == '.mcap':
+    if path.suffix == PACKED:
+        with unpacked_file(path, note) as whole:
+            yield from recover(whole, note)
+    elif path.suffix == '.mcap':
         with path.open('rb') as file:
             if not path.stat().st_size:  # nothing to map
                 note(f'{path.name}: is empty')
@@ -229,9 +234,14 @@ def storage_files(path: Path) -> list[Path]:
     """
     if path.is_file():
         return [path]
-    files = [file for file in path.iterdir() if file.suffix in ('.mcap', '.db3')]
+    found = {file.name: file for file in path.iterdir()
+             if file.name.removesuffix(PACKED).endswith(('.mcap', '.db3'))}
+    # A recorder that is killed while it packs a file leaves both, and the packed one is not whole.
+    files = [file for name, file in found.items()
+             if not name.endswith(PACKED) or name.removesuffix(PACKED) not in found]
     if not files:
         raise BagError(f'recording {path} must hold an .mcap or .db3 file, got none; give the '
                        'folder that `ros2 bag record` made')
     # Split recordings are numbered without leading zeros: name_2 comes before name_10.
-    return sorted(files, key=lambda file: (len(file.name), file.name))
+    names = {file: file.name.removesuffix(PACKED) for file in files}
+    return sorted(files, key=lambda file: (len(names[file]), names[file]))

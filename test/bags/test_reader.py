@@ -9,11 +9,13 @@ import zlib
 import pytest
 from rosbags.rosbag2 import CompressionFormat
 from rosbags.rosbag2 import CompressionMode
+from rosbags.rosbag2 import Reader
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2 import Writer
 from rosbags.typesys import Stores
 from rosbags.typesys import get_typestore
 
+from octo_ros.bags.packed import zstd
 from octo_ros.bags.reader import IMAGE_TYPES
 from octo_ros.bags.reader import BagReader
 from octo_ros.bags.recovery import storage_files
@@ -261,3 +263,64 @@ def test_split_recording_without_metadata_is_read(ten_steps, tmp_path):
         shutil.copyfile(part / f'part_{number}.mcap', folder / f'part_{number}.mcap')
     with BagReader(folder) as bag:
         assert sum(bag.counts.values()) == len(list(bag.messages())) == 62
+
+
+def _packed(source, path, mode, plugin):
+    writer = Writer(path, version=9, storage_plugin=plugin)
+    writer.set_compression(mode, CompressionFormat.ZSTD)
+    store = get_typestore(Stores.ROS2_KILTED)
+    with Reader(source) as reader, writer:
+        topics = {item.topic: writer.add_connection(item.topic, item.msgtype, typestore=store)
+                  for item in reader.connections}
+        for item, log_ns, data in reader.messages():
+            writer.write(topics[item.topic], log_ns, data)
+    (file,) = (item for item in path.iterdir() if item.name != 'metadata.yaml')
+    return file
+
+
+@pytest.mark.parametrize('plugin', list(StoragePlugin))
+@pytest.mark.parametrize('mode', [CompressionMode.MESSAGE, CompressionMode.FILE])
+def test_packed_messages_and_files_are_read_without_metadata(ten_steps, tmp_path, mode, plugin):
+    source = ten_steps()
+    with BagReader(source) as bag:
+        expected = list(bag.messages())
+    if plugin is StoragePlugin.MCAP and mode is CompressionMode.FILE:
+        folder = tmp_path / 'packed'
+        folder.mkdir()
+        file = folder / 'packed_0.mcap.zstd'
+        file.write_bytes(zstd.compress((source / 'bag.mcap').read_bytes()))
+    else:
+        file = _packed(source, tmp_path / 'packed', mode, plugin)
+        (tmp_path / 'packed' / 'metadata.yaml').unlink()
+    for path in (file.parent, file):
+        with BagReader(path) as bag:
+            messages = list(bag.messages())
+            assert not [line for line in bag.damage if 'left out' in line]
+        assert [item[:2] for item in messages] == [item[:2] for item in expected]
+        assert [item.message.data.tolist() for item in messages if 'cam' in item.topic] == [
+            item.message.data.tolist() for item in expected if 'cam' in item.topic]
+
+
+def test_a_packed_file_that_breaks_off_gives_what_lies_before(record):
+    recording = record()
+    for step in range(20):
+        recording.image('/cam/front', 0.2 * step, step, size=(240, 320))
+    recording.close()
+    packed = zstd.compress((recording.path / 'bag.mcap').read_bytes())
+    broken = recording.path.parent / 'broken.mcap.zstd'
+    broken.write_bytes(packed[:len(packed) // 2])
+    with BagReader(broken) as bag:
+        assert 5 < len(list(bag.messages())) < 20
+        assert bag.name == 'broken'
+        assert any('cannot be unpacked to its end' in line for line in bag.damage)
+    for content in (packed[:10], b'no such thing', b''):
+        broken.write_bytes(content)
+        with pytest.raises(BagError, match=r'must hold messages .* (be unpacked|is empty)'):
+            BagReader(broken)
+
+
+def test_packed_files_lie_among_the_others_and_give_way_to_what_they_were_made_of(tmp_path):
+    for name in ('bag_0.db3.zstd', 'bag_1.db3', 'bag_1.db3.zstd', 'bag_10.db3', 'bag_2.db3.zstd'):
+        (tmp_path / name).touch()
+    assert [file.name for file in storage_files(tmp_path)] == [
+        'bag_0.db3.zstd', 'bag_1.db3', 'bag_2.db3.zstd', 'bag_10.db3']
