@@ -48,6 +48,7 @@ def describe(model: 'OctoModel', *, window: int | None = None) -> dict[str, Any]
     Raises:
         ObservationError: the window is longer than the model's longest.
     """
+    from octo_ros.policy.normalization import stated_type
     trained = int(model.example_batch['observation']['timestep_pad_mask'].shape[1])
     layout = _layout(model, trained if window is None else window)
     transformer = model.module.octo_transformer
@@ -62,6 +63,7 @@ def describe(model: 'OctoModel', *, window: int | None = None) -> dict[str, Any]
                          'action_dim': head.action_dim, 'readout': head.readout_key}
                   for name, head in model.module.heads.items()},
         'statistics': _statistics(model.dataset_statistics),
+        'normalization_type': stated_type(model.config),
         'sequence': {
             'tokens': layout.length, 'window': layout.horizon,
             'groups': {group.name: group.size for group in layout.groups}},
@@ -92,7 +94,8 @@ def as_text(description: Mapping[str, Any]) -> str:
               + ', '.join(f'{kind} {size}' for kind, size in sizes.items())
               for key, sizes in description['statistics'].items()] or ['  none']
     sequence = description['sequence']
-    lines += [f"Sequence     {sequence['tokens']} tokens at window {sequence['window']}: "
+    lines += [f"Normalised   {description['normalization_type'] or 'not said; taken as normal'}",
+              f"Sequence     {sequence['tokens']} tokens at window {sequence['window']}: "
               + ', '.join(f'{name} {size}' for name, size in sequence['groups'].items()),
               'Who attends to whom (a row reads the columns marked)']
     lines += _attention_lines(description['attention'])

@@ -19,6 +19,8 @@ from octo_ros.policy.proprio import PROPRIO
 from octo_ros.policy.proprio import VELOCITY
 
 NORMALIZATION_TYPES = ('normal', 'bounds')
+# Where Octo's configurations of a fine-tuning say it, in `dataset_kwargs`; released ones do not.
+TYPE_KEY = 'action_proprio_normalization_type'
 _EPSILON = 1e-8
 
 
@@ -51,6 +53,31 @@ def select_statistics(
             f"'statistics_key' must name one of the checkpoint's {len(names)} datasets, got "
             f'nothing; set it to one of {listed}')
     return entries[key or names[0]]
+
+
+def stated_type(config: Mapping[str, Any]) -> str:
+    """Returns how a checkpoint says that its actions were normalised; empty if it does not."""
+    stated = (config.get('dataset_kwargs') or {}).get(TYPE_KEY)
+    return stated if stated in NORMALIZATION_TYPES else ''
+
+
+def chosen_type(config: Mapping[str, Any], wanted: str = '') -> str:
+    """Returns how actions are un-normalised: as wanted, as the checkpoint says, or 'normal'.
+
+    Args:
+        config: of the checkpoint.
+        wanted: 'normal', 'bounds' or, for what the checkpoint says, empty.
+
+    Raises:
+        ParameterError: the checkpoint says that it was trained otherwise.
+    """
+    stated = stated_type(config)
+    if wanted and stated and wanted != stated:
+        raise ParameterError(
+            f"'normalization_type' must be '{stated}', as this checkpoint was trained, got "
+            f"'{wanted}': its actions would be wrong; set it so in the robot profile, or leave "
+            'it empty')
+    return wanted or stated or 'normal'
 
 
 def dataset_entries(dataset_statistics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

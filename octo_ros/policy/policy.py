@@ -20,6 +20,7 @@ from octo_ros.policy import device
 from octo_ros.policy import images
 from octo_ros.policy.engine import Engine
 from octo_ros.policy.engine import Variant
+from octo_ros.policy.normalization import chosen_type
 from octo_ros.policy.normalization import normalize
 from octo_ros.policy.normalization import select_statistics
 from octo_ros.policy.octo_model import OctoModel
@@ -50,7 +51,8 @@ class PolicyParams:
         '', 'Dataset of the checkpoint whose statistics un-normalise the actions; empty: its '
         'only one.')
     normalization_type: str = param(
-        'normal', 'How the actions were normalised in training.', one_of=('normal', 'bounds'))
+        '', 'How the actions were normalised in training; empty: as the checkpoint says, normal '
+        'if it says nothing.', one_of=('', 'normal', 'bounds'))
     head: str = param('action', 'Action head of the checkpoint.')
     seed: int = param(
         0, 'Start of the stream of random numbers, for ~/reset, too; one is used per inference.',
@@ -89,11 +91,12 @@ class OctoPolicy:
             params: options; checkpoint, step and device settings are not looked at.
 
         Raises:
-            ParameterError: statistics, head or image options do not fit the checkpoint.
+            ParameterError: statistics, normalisation, head or image options do not fit the
+                checkpoint.
         """
         params = params or PolicyParams()
         entry = select_statistics(model.dataset_statistics, params.statistics_key)
-        kind = params.normalization_type
+        kind = chosen_type(model.config, params.normalization_type)
         self.model = model
         self.params = params
         self.spec = describe(
@@ -103,6 +106,7 @@ class OctoPolicy:
         self.crops = _crops(model.config, {**self.spec.image_sizes, **self.goal_sizes},
                             params.image_crops)
         self._statistics = entry
+        self._kind = kind
         self._vectors = vector_inputs(model)
         self._engine = Engine(
             model, entry['action'], image_sizes=self.spec.image_sizes, goal_sizes=self.goal_sizes,
@@ -289,7 +293,7 @@ class OctoPolicy:
                 frame.stamp_ns if frame.proprio_ns is None else frame.proprio_ns
                 for frame in window.frames]))
         return {key: normalize(made[key][self.spec.frames_before:], self._statistics[key],
-                               self.params.normalization_type) for key in self._vectors}
+                               self._kind) for key in self._vectors}
 
 
 def _crops(

@@ -116,8 +116,9 @@ class RobotProfile:
         '', 'Dataset of the checkpoint whose statistics un-normalise the actions; empty: its '
         'only one.')
     normalization_type: str = param(
-        'normal', 'How the actions were normalised in training: by mean and deviation, or '
-        'p01..p99 to -1..1.', one_of=('normal', 'bounds'))
+        '', 'How the actions were normalised in training: by mean and deviation, or p01..p99 to '
+        '-1..1; empty: as the checkpoint says, normal if it says nothing.',
+        one_of=('', 'normal', 'bounds'))
     step_s: float = param(
         0.2, 'Duration of a policy step of the training data.', unit='s', ge=0.001, le=10.0)
     action: ActionParams = group(ActionParams)

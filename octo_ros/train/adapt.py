@@ -18,6 +18,7 @@ from octo_ros.model.octo import OctoModule
 from octo_ros.model.tokenizers import PIECES_KEY
 from octo_ros.model.tokenizers import LanguageTokenizer
 from octo_ros.params import param
+from octo_ros.policy.normalization import TYPE_KEY
 from octo_ros.policy.octo_model import OctoModel
 from octo_ros.policy.proprio import PROPRIO
 from octo_ros.policy.proprio import VELOCITY
@@ -145,7 +146,7 @@ def record_run(config: Mapping[str, Any], params: TrainParams, frozen: Sequence[
         rate |= {'timescale': optimizer.timescale}
     data = dict(result.get('dataset_kwargs') or {})
     data |= {
-        'batch_size': params.batch_size,
+        'batch_size': params.batch_size, TYPE_KEY: params.normalization_type,
         'frame_transform_kwargs': {
             'resize_size': {key.removeprefix('image_'): list(size)
                             for key, size in image_sizes.items()},

@@ -7,6 +7,8 @@ import pytest
 
 from octo_ros import OctoModel
 from octo_ros.checkpoint.spec_registry import build_module
+from octo_ros.cli.inspect import as_text
+from octo_ros.cli.inspect import describe
 from octo_ros.data.episode import Episode
 from octo_ros.data.store import EpisodeSet
 from octo_ros.data.store import EpisodeWriter
@@ -14,8 +16,11 @@ from octo_ros.errors import DataError
 from octo_ros.errors import ParameterError
 from octo_ros.errors import TaskError
 from octo_ros.policy.images import crop_for
+from octo_ros.policy.normalization import chosen_type
+from octo_ros.policy.normalization import stated_type
 from octo_ros.policy.policy import OctoPolicy
 from octo_ros.policy.policy import PolicyParams
+from octo_ros.policy.profile import load_profile
 from octo_ros.policy.types import Frame
 from octo_ros.policy.types import Task
 from octo_ros.policy.types import Window
@@ -43,6 +48,39 @@ def test_a_camera_seen_in_detail_keeps_its_tokens_and_gets_one_per_8_pixels(base
     assert not plan.report.unexpected
     assert not plan.report.reshaped
     assert all('primary_detail' in path for path in plan.report.missing)
+
+
+def test_a_policy_acts_by_the_normalisation_that_it_was_trained_with(base, episodes, tmp_path):
+    plan = plan_finetune(base, episodes, ModelParams(), run_params(normalization_type='bounds'))
+    plan.model.save_pretrained(1, tmp_path)
+    model = OctoModel.load_pretrained(tmp_path)
+    assert 'Normalised   bounds\n' in as_text({'checkpoint': '', **describe(model)})
+
+    def actions(config, kind):
+        policy = OctoPolicy(
+            OctoModel(model.module, model.params, config, model.example_batch,
+                      dataset_statistics=model.dataset_statistics),
+            PolicyParams(compilation_cache='none', normalization_type=kind))
+        policy.prepare(['image_primary'], window=1)
+        size = policy.spec.image_sizes['image_primary']
+        frame = Frame(0, {'image_primary': np.zeros((*size, 3), np.uint8)})
+        return policy.infer(Window([frame], np.ones(1, bool)), policy.encode_task(Task())).actions
+
+    silent = {name: value for name, value in model.config.items() if name != 'dataset_kwargs'}
+    found = actions(model.config, load_profile('viperx_sim').normalization_type)
+    np.testing.assert_array_equal(found, actions(silent, 'bounds'))
+    assert not np.allclose(found, actions(silent, ''))
+    with pytest.raises(ParameterError, match=(
+            r"'normalization_type' must be 'bounds', as .* trained, got 'normal'")):
+        actions(model.config, 'normal')
+
+
+def test_a_checkpoint_that_says_no_normalisation_takes_any(base, episodes):
+    plan = plan_finetune(base, episodes, ModelParams(), run_params())
+    assert stated_type(plan.model.config) == 'normal'
+    assert stated_type(base.config) == ''
+    assert [chosen_type(base.config, kind) for kind in ('', 'normal', 'bounds')] == [
+        'normal', 'normal', 'bounds']
 
 
 @pytest.mark.parametrize('option', ['detail', 'instructed'])
