@@ -174,7 +174,8 @@ def _open(path: Path, args: argparse.Namespace, profile: 'RobotProfile',
         cameras=_cameras(args), action=args.action_topic, state=args.state,
         instruction=args.instruction_topic, split=args.split, image_sizes=wanted,
         default_size=default_size, action_names=profile.action.names,
-        grippers=profile.gripper.indices, delta=profile.action.delta, step_s=profile.step_s,
+        grippers=profile.gripper.indices, delta=profile.action.delta, angles=profile.angle_indices,
+        step_s=profile.step_s,
         reached=args.actions == 'reached'))
     print(dataset.summary)
     return ((str(path), item) for item in dataset), dataset.total
@@ -236,7 +237,8 @@ def _read_bag(path: Path, args: argparse.Namespace, profile: 'RobotProfile',
             deltas=profile.motion_indices if profile.action.delta else ())
         if args.actions == 'reached' and found.episode is not None:
             found = dataclasses.replace(found, episode=reached_episode(
-                found.episode, profile.gripper.indices, delta=profile.action.delta))
+                found.episode, profile.gripper.indices, delta=profile.action.delta,
+                angles=profile.angle_indices))
         return str(path), found
     except (BagError, DataError, ObservationError) as error:
         return str(path), error

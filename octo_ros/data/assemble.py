@@ -128,7 +128,8 @@ class _Assembly:
             if states is None:
                 raise DataError(f'{raw.name} must have a state to take reached actions from, got '
                                 'none; leave the actions as recorded')
-            actions = reached_actions(actions, states[rows], spec.grippers, delta=spec.delta)
+            actions = reached_actions(actions, states[rows], spec.grippers, delta=spec.delta,
+                                      angles=spec.angles)
             rows, good = rows[:-1], good[:-1] & np.isfinite(actions).all(axis=1)
         keep = longest(good)
         if keep.stop - keep.start < spec.shortest:

@@ -30,6 +30,7 @@ class ImportSpec:
         action_names: names of the action's numbers, in the order wanted.
         grippers: which of them are grippers.
         delta: whether the others are changes per step.
+        angles: which of them are rotations [rad].
         step_s: duration of a policy step [s].
         reached: take the motion from the states that were reached, and a binary gripper, as Octo
             did for BridgeData.
@@ -46,6 +47,7 @@ class ImportSpec:
     action_names: tuple[str, ...] = ('x', 'y', 'z', 'roll', 'pitch', 'yaw', 'gripper')
     grippers: tuple[int, ...] = (6,)
     delta: bool = True
+    angles: tuple[int, ...] = (3, 4, 5)
     step_s: float = 0.2
     reached: bool = False
     shortest: int = 3

@@ -11,23 +11,26 @@ from octo_ros.errors import DataError
 
 _OPEN = 0.95
 _CLOSED = 0.05
+_TURN = 2.0 * np.pi
 
 
 def reached_actions(
     actions: Float[np.ndarray, 't ad'], states: Float[np.ndarray, 't p'],
-    grippers: Sequence[int], *, delta: bool,
+    grippers: Sequence[int], *, delta: bool, angles: Sequence[int] = (),
 ) -> Float[np.ndarray, 'u ad']:
     """Returns actions whose motion is the state that was reached one step later.
 
     The last step has no successor and falls away. Grippers keep their command, made binary
     (`octo/data/oxe/oxe_standardization_transforms.py` of the reference implementation: the same
-    numbers for BridgeData, angles not wrapped there either).
+    numbers, but where an angle passes pi from one step to the next; there it makes a whole turn).
 
     Args:
         actions: recorded actions.
         states: proprio; it must begin with the quantities that the action moves, in its order.
         grippers: which dimensions of the action are grippers.
         delta: whether actions are changes per step, or targets.
+        angles: which dimensions of the action are angles [rad], whose changes are the short way
+            round, -pi..pi.
 
     Raises:
         DataError: the state has too few numbers.
@@ -38,12 +41,19 @@ def reached_actions(
                         f'moves, got {states.shape[1]}; leave the actions as recorded')
     found = actions[:-1].copy()
     found[:, motion] = states[1:, motion] - (states[:-1, motion] if delta else 0.0)
+    if delta:
+        for index in angles:
+            change = found[:, index]
+            # Others keep their numbers to the last bit.
+            found[:, index] = np.where(
+                np.abs(change) > np.pi, change - _TURN * np.round(change / _TURN), change)
     for index in grippers:
         found[:, index] = binary_gripper(actions[:, index])[:-1]
     return found
 
 
-def reached_episode(episode: Episode, grippers: Sequence[int], *, delta: bool) -> Episode:
+def reached_episode(episode: Episode, grippers: Sequence[int], *, delta: bool,
+                    angles: Sequence[int] = ()) -> Episode:
     """Returns an episode with reached actions, which is a step shorter; see `reached_actions`.
 
     Raises:
@@ -56,7 +66,8 @@ def reached_episode(episode: Episode, grippers: Sequence[int], *, delta: bool) -
         raise DataError(f'{episode.name} must have two steps for a reached action, got one')
     return dataclasses.replace(
         episode,
-        actions=reached_actions(episode.actions, episode.proprio, grippers, delta=delta),
+        actions=reached_actions(episode.actions, episode.proprio, grippers, delta=delta,
+                                angles=angles),
         proprio=episode.proprio[:-1],
         images={key: frames[:-1] for key, frames in episode.images.items()},
         present={key: mask[:-1] for key, mask in episode.present.items()})

@@ -138,6 +138,11 @@ class RobotProfile:
         poses = self.action.space == 'cartesian' and not self.action.delta
         return self.action.euler_order if poses else ''
 
+    @property
+    def angle_indices(self) -> tuple[int, ...]:
+        """Action dimensions that are roll, pitch and yaw; none in joint space."""
+        return (3, 4, 5) if self.action.space == 'cartesian' else ()
+
 
 def load_profile(name_or_path: str) -> RobotProfile:
     """Reads a profile by the name of its file in config/robots, or by path.

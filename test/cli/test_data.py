@@ -76,6 +76,20 @@ def test_reached_actions_of_a_recording_are_the_differences_of_its_states(tmp_pa
     assert len(found.images['image_primary']) == 3
 
 
+def test_reached_rotations_go_the_short_way_where_an_angle_passes_pi(tmp_path):
+    state = np.zeros((6, 7))
+    turned = 3.1 + 0.02 * np.arange(6)
+    state[:, 3] = state[:, 0] = (turned + np.pi) % (2 * np.pi) - np.pi
+    state[:, 5] = -state[:, 3]
+    write_bag(tmp_path / 'bags/0', np.zeros((6, 7)), state=state)
+    assert main(['data', 'build', str(tmp_path / 'bags'), '--size', 'primary=16x16', '--actions',
+                 'reached', '--out', str(tmp_path / 'set'), '--state', '/state']) == 0
+    actions = EpisodeSet(tmp_path / 'set').actions
+    np.testing.assert_allclose(actions[:, 3], 0.02, atol=1e-6)
+    np.testing.assert_allclose(actions[:, 5], -0.02, atol=1e-6)
+    assert actions[:, 0].min() < -6.0  # a length is no angle
+
+
 def test_reached_actions_of_a_recording_want_its_state(bags, tmp_path, capsys):
     assert main(['data', 'build', str(bags), '--out', str(tmp_path / 'set'), '--actions',
                  'reached']) == 2

@@ -153,6 +153,14 @@ def test_reached_actions_are_those_of_octo(folder):
     assert found.episode.actions[:, 6].tolist() == [1, 0, 0, 1, 1]
 
 
+def test_reached_rotations_go_the_short_way_where_an_angle_passes_pi(folder):
+    state = np.zeros((STEPS, 7), np.float32)
+    state[:, 4] = (3.1 + 0.02 * np.arange(STEPS) + np.pi) % (2 * np.pi) - np.pi
+    write(folder, [bridge_episode(0, **{'steps/observation/state': state})])
+    (found,) = read(folder, reached=True)
+    np.testing.assert_allclose(found.episode.actions[:, 4], 0.02, atol=1e-5)
+
+
 def test_tensors_may_be_packed(folder):
     actions = np.random.default_rng(0).normal(size=(STEPS, 7))
     write(folder, [bridge_episode(0, **{
