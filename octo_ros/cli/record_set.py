@@ -17,6 +17,7 @@ from typing import Any
 
 from octo_ros.cli import data
 from octo_ros.cli import output_folder
+from octo_ros.errors import DataError
 
 if TYPE_CHECKING:
     from octo_ros.data.episode import Episode as Example
@@ -48,13 +49,13 @@ def run(args: argparse.Namespace, jobs: Sequence['Job'], settings: Mapping[str, 
         record: gives what a function makes of each of some jobs, drawn by the cameras that are
             named.
     """
-    from octo_ros.data.replacing import check_target
     from octo_ros.sim.scene import CAMERAS
 
     sizes = data.sizes(args.size)
     data.check_cameras(sizes, CAMERAS)
     out = args.out.expanduser()
-    check_target(out, 'an episode set', lambda _: False, overwrite=False)
+    if out.exists() or out.is_symlink():
+        raise DataError(f'{out} must not exist yet; choose another folder, or delete that one')
     folder = out.parent / f'.{out.name}.recording'
     with output_folder.prepared(folder, SETTINGS, {**settings, 'size': dict(sizes)}):
         todo = output_folder.left(folder, [job.name for job in jobs])

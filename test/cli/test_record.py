@@ -178,6 +178,13 @@ def test_every_colour_is_asked_for_in_the_same_scene(tmp_path):
     assert len(np.unique(episodes.actions[episodes.starts, :2], axis=0)) == 3
 
 
+def test_a_set_that_is_there_is_kept_and_no_option_is_named_that_record_lacks(tmp_path, capsys):
+    assert main(['record', str(tmp_path), '--size', 'primary=32x32']) == 2
+    error = capsys.readouterr().err
+    assert 'must not exist yet; choose another folder, or delete that one' in error
+    assert 'overwrite' not in error
+
+
 def test_a_size_of_an_unknown_camera_is_refused(tmp_path, capsys):
     assert main(['record', str(tmp_path / 'set'), '--size', 'primry=32x32']) == 2
     assert "did you mean 'primary'" in capsys.readouterr().err
