@@ -19,6 +19,7 @@ from octo_ros.array_typing import Int
 from octo_ros.bags.episodes import TopicMap
 from octo_ros.bags.episodes import decode_action
 from octo_ros.bags.faster_actions import add_up
+from octo_ros.bags.instructions import read_instruction
 from octo_ros.bags.reader import BagReader
 from octo_ros.bags.readings import read_frames
 from octo_ros.bags.readings import read_states
@@ -276,13 +277,18 @@ class _Sampler:
                     return None
                 images[key], present[key] = stacked
         facts = _facts(streams[FACTS_TOPIC])
-        texts = [str(m.data) for m in streams[self._topics.instruction].messages] if (
-            self._topics.instruction) else []
-        if not any(text.strip() for text in texts):
+        instruction, troubles = '', []
+        if self._topics.instruction:
+            # Texts have no stamps; the clock of the actions' may be another than the recorder's.
+            instruction, troubles = read_instruction(
+                streams[self._topics.instruction],
+                times + streams[str(self._topics.action)].offset_ns)
+        self._note_troubles(self._topics.instruction or '', times, troubles)
+        if not instruction:
             self._note('instruction', self._topics.instruction or '', None, 'no instruction')
         success = [bool(m.data) for m in streams[SUCCESS_TOPIC].messages]
         instructions = tuple(dict.fromkeys(
-            [text for text in texts[-1:] if text.strip()] + list(facts.pop('paraphrases', []))))
+            [instruction] * bool(instruction) + list(facts.pop('paraphrases', []))))
         return Episode(
             name=str(self._path), images=images, actions=actions.astype(np.float32),
             instructions=instructions, proprio=proprio, present=present,
