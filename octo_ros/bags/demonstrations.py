@@ -189,7 +189,7 @@ class _Sampler:
             stream.stamps = stream.stamps + late_ns
 
     def _check_rate(self, actions: RecordedStream, nearest: Int[np.ndarray, 't']) -> bool:
-        """Returns whether actions are to be added up, for no step takes some of them."""
+        """Returns whether steps have several actions each, which are to become one."""
         interval_s, step_s = actions.interval_s, self._params.step_s
         lost = len(np.setdiff1d(actions.stamps[nearest.min():nearest.max()],
                                 actions.stamps[nearest])) if self._deltas.size else 0
@@ -198,11 +198,12 @@ class _Sampler:
             return False
         faster = bool(lost) or interval_s < step_s
         done = '' if not faster else (
-            '; their changes are added up' if self._deltas.size else '; the nearest is taken')
+            '; their changes are added up' if self._deltas.size else
+            '; the last target of each step is taken')
         text = (f'actions come every {interval_s:.3f} s, the policy step is {step_s:.3f} s'
                 if differs else f'{lost} action{"s" if lost > 1 else ""} more than policy steps')
         self._note('rate', actions.topic, None, text + done)
-        return faster and bool(self._deltas.size)
+        return faster
 
     def _check_slow(self, stream: RecordedStream) -> None:
         interval_s, step_s = stream.interval_s, self._params.step_s

@@ -1,4 +1,4 @@
-"""Actions that come faster than policy steps: what their deltas add up to in each step."""
+"""Actions faster than policy steps: what deltas add up to in each, or its last target."""
 
 import numpy as np
 
