@@ -278,13 +278,13 @@ class _Sampler:
                     return None
                 images[key], present[key] = stacked
         facts = _facts(streams[FACTS_TOPIC])
-        instruction, troubles = '', []
+        instruction = ''
         if self._topics.instruction:
             # Texts have no stamps; the clock of the actions' may be another than the recorder's.
             instruction, troubles = read_instruction(
                 streams[self._topics.instruction],
                 times + streams[str(self._topics.action)].offset_ns)
-        self._note_troubles(self._topics.instruction or '', times, troubles)
+            self._note_troubles(self._topics.instruction, times, troubles)
         if not instruction:
             self._note('instruction', self._topics.instruction or '', None, 'no instruction')
         success = [bool(m.data) for m in streams[SUCCESS_TOPIC].messages]

@@ -8,10 +8,10 @@ import numpy as np
 from octo_ros.array_typing import Float
 from octo_ros.data.episode import Episode
 from octo_ros.errors import DataError
+from octo_ros.policy.poses import wrapped
 
 _OPEN = 0.95
 _CLOSED = 0.05
-_TURN = 2.0 * np.pi
 
 
 def reached_actions(
@@ -45,8 +45,7 @@ def reached_actions(
         for index in angles:
             change = found[:, index]
             # Others keep their numbers to the last bit.
-            found[:, index] = np.where(
-                np.abs(change) > np.pi, change - _TURN * np.round(change / _TURN), change)
+            found[:, index] = np.where(np.abs(change) > np.pi, wrapped(change), change)
     for index in grippers:
         found[:, index] = binary_gripper(actions[:, index])[:-1]
     return found
