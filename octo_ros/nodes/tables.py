@@ -78,7 +78,8 @@ SIM_INPUTS = (
     Row('CONTROLLER/command/joint_trajectory', 'trajectory_msgs/msg/JointTrajectory',
         'Positions of some or all joints.'),
     Row('CONTROLLER/command/multi_array', 'std_msgs/msg/Float64MultiArray',
-        'As `raw_space` says: changes in a policy step, added to the target, or joint positions.'),
+        'As `raw_space` says: changes in a policy step, added to the target, or joint positions. '
+        'The newest counts: of those that come within one tick, only the last.'),
     Row('CONTROLLER/command/gripper', 'std_msgs/msg/Float64MultiArray', '1 open, 0 closed.'),
 )
 SIM_OUTPUTS = (
