@@ -51,6 +51,7 @@ class Control:
         self._log = StateLog(logger.info, logger.warning)
         self._reason = 'not active'
         self._ticked_s = 0.0
+        self._watched_ns = 0
         self.latencies = LatencyWindow()
         self.chunks = 0
 
@@ -58,7 +59,7 @@ class Control:
     def hold_reason(self) -> str:
         """Why no command goes out, '' when one does. The timer cannot say that it stands still."""
         if self._active and time.monotonic() - self._ticked_s > _STALLED_S:
-            return NO_CLOCK
+            return self._arming.hold_reason or NO_CLOCK
         return self._reason
 
     def activate(self) -> None:
@@ -114,11 +115,18 @@ class Control:
             self._restarts += 1
             self._seed = self._seed if seed is None else seed
 
-    def watch(self) -> None:
-        """Stops the robot once the timer stands still; called by a clock that does not."""
+    def watch(self) -> bool:
+        """Stops the robot once the timer stands still; called by a clock that does not.
+
+        Returns:
+            Whether the clock was set back since the last call, and the timer must be started anew:
+            rcl does that where the time is simulated; else it waits for the time that it had.
+        """
         with self._lock:
             if self._active and time.monotonic() - self._ticked_s > _STALLED_S:
-                self._hold(NO_CLOCK)
+                self._hold(self._arming.hold_reason or NO_CLOCK)
+            last_ns, self._watched_ns = self._watched_ns, self._now_ns()
+            return self._watched_ns < last_ns
 
     def tick(self) -> None:
         """Does one tick of the control timer."""
@@ -128,7 +136,7 @@ class Control:
             self._ticked_s = time.monotonic()
             now_ns = self._now_ns()
             if now_ns == 0:
-                self._hold(NO_CLOCK)
+                self._hold(self._arming.hold_reason or NO_CLOCK)
                 return
             job = self._runtime.poll(now_ns)
             if job is not None:

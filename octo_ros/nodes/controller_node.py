@@ -127,10 +127,14 @@ class ControllerNode(ParameterNode, LifecycleNode):
         self._clocked = [
             self.create_timer(1.0 / self._assembly.params.command_rate_hz, self._control.tick,
                               callback_group=MutuallyExclusiveCallbackGroup()),
-            self.create_timer(_WATCH_S, self._control.watch,
+            self.create_timer(_WATCH_S, self._watch,
                               clock=Clock(clock_type=ClockType.STEADY_TIME),
                               callback_group=MutuallyExclusiveCallbackGroup())]
         return super().on_activate(state)
+
+    def _watch(self) -> None:
+        if self._control is not None and self._control.watch() and self._clocked:
+            self._clocked[0].reset()
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Publishes the stop behaviour and stops."""
