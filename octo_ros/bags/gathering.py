@@ -52,6 +52,7 @@ class Gathering:
     def take(self, message: BagMessage) -> None:
         """Keeps a recorded action, and now and then a view."""
         self.result.start_ns = self.result.start_ns or message.log_ns
+        self.result.end_ns = max(self.result.end_ns, message.log_ns)
         if message.topic == self._topics.action:
             self._keep_action(message)
         elif message.topic == self._camera:

@@ -15,6 +15,9 @@ from octo_ros.messages.postprocess import Command
 from octo_ros.policy.poses import wrapped
 
 _DECIMAL = re.compile(r'\d+\.\d+')  # streams may be numbered
+_NS = 1_000_000_000
+_SHORT_S = 1.0  # the first inference, and what lies before the first image
+_MOST_REASONS = 3
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,6 +50,7 @@ class ReplayResult:
         views: time [ns] and image message of the reference camera, thinned out.
         recorded: stamps [ns] and values of all recorded actions.
         start_ns: time of the first message [ns].
+        end_ns: time of the last one [ns].
         task: text of the task.
         holds: reasons for which there was no action, with the number of ticks.
         clock_offset_s: how far the times of recording are ahead of the stamps of the reference
@@ -59,6 +63,7 @@ class ReplayResult:
     views: list[tuple[int, Any]] = dataclasses.field(default_factory=list)
     recorded: list[tuple[int, Float[np.ndarray, 'ad']]] = dataclasses.field(default_factory=list)
     start_ns: int = 0
+    end_ns: int = 0
     task: str = ''
     holds: dict[str, int] = dataclasses.field(default_factory=dict)
     clock_offset_s: float = 0.0
@@ -88,8 +93,7 @@ def require_actions(result: ReplayResult, *, max_age_s: float, taken_off_s: floa
     """
     if result.steps:
         return
-    reasons = [f'{reason} ({count} ticks)' for reason, count in
-               sorted(_grouped(result.holds).items(), key=lambda item: -item[1])]
+    reasons = [f'{reason} ({count} ticks)' for reason, count in _grouped(result.holds)]
     if abs(result.clock_offset_s) > max_age_s:
         offset_s = result.clock_offset_s + taken_off_s
         reasons.append(
@@ -99,11 +103,36 @@ def require_actions(result: ReplayResult, *, max_age_s: float, taken_off_s: floa
     raise OctoError(f"replay must give actions, got none: {'; '.join(reasons) or 'nothing to do'}")
 
 
-def _grouped(holds: Mapping[str, int]) -> dict[str, int]:
-    """Adds up the reasons that differ in nothing but decimals, such as ages, under the first."""
+def silence(result: ReplayResult, step_s: float) -> str:
+    """Returns for how long the policy gave no action, and why; empty for a second or less.
+
+    Args:
+        result: what came out.
+        step_s: duration of a policy step [s].
+    """
+    length_s = (result.end_ns - result.start_ns) / _NS
+    silent_s = length_s - len(result.steps) * step_s
+    if silent_s <= _SHORT_S:
+        return ''
+    reasons = [reason for reason, _ in _grouped(result.holds)]
+    return f"no action for {silent_s:.1f} s of {length_s:.1f} s{': ' if reasons else ''}" + (
+        '; '.join(reasons[:_MOST_REASONS]))
+
+
+def recorded_steps(result: ReplayResult, step_ns: int) -> int:
+    """Returns in how many policy steps there is a recorded action."""
+    return len({stamp_ns // step_ns for stamp_ns, _ in result.recorded})
+
+
+def _grouped(holds: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Adds up the reasons that differ in nothing but decimals, such as ages, under the first.
+
+    Returns:
+        Reason and number of ticks, the most frequent first.
+    """
     firsts: dict[str, str] = {}
     grouped: dict[str, int] = {}
     for reason, count in holds.items():
         first = firsts.setdefault(_DECIMAL.sub('', reason), reason)
         grouped[first] = grouped.get(first, 0) + count
-    return grouped
+    return sorted(grouped.items(), key=lambda item: -item[1])

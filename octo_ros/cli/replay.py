@@ -14,21 +14,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from octo_ros.cli import named_checkpoint
+from octo_ros.cli import replay_report
 from octo_ros.cli.data_sources import by_camera
 from octo_ros.errors import ObservationError
 from octo_ros.errors import ParameterError
 from octo_ros.params import from_flat
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from octo_ros.bags.episodes import TopicMap
     from octo_ros.bags.reader import BagReader
     from octo_ros.bags.results import ReplayResult
     from octo_ros.policy.control_loop import LoopParams
     from octo_ros.policy.profile import RobotProfile
 
-FAILED = 1
 CHUNKS = 'chunks'
 
 
@@ -73,6 +71,9 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                         help='where to write; octo_replay/<name of the recording> if left')
     parser.add_argument('--max-error', type=float, metavar='X',
                         help='exit with 1 when the mean absolute error of a dimension is greater')
+    parser.add_argument('--min-compared', type=float, default=0.5, metavar='PART',
+                        help='with --max-error, exit with 1 when fewer of the recorded policy '
+                        'steps have a prediction to compare (%(default)s)')
 
 
 def run(args: argparse.Namespace) -> int:
@@ -87,6 +88,8 @@ def run(args: argparse.Namespace) -> int:
         raise ParameterError(f"'--clock-offset' must be finite, got {args.clock_offset}")
     if args.max_error is not None and not args.max_error >= 0.0:  # nor is NaN
         raise ParameterError(f"'--max-error' must be at least 0, got {args.max_error}")
+    if not 0.0 <= args.min_compared <= 1.0:
+        raise ParameterError(f"'--min-compared' must be from 0 to 1, got {args.min_compared}")
     args.checkpoint = named_checkpoint.checkpoint_path(args.checkpoint)
     profile = load_profile(args.robot)
     _check_measured(args, profile)
@@ -102,7 +105,9 @@ def run(args: argparse.Namespace) -> int:
         result = replay(args, bag, profile, loop)
         with _writing(folder):
             _write(folder, result, bag, profile, loop, args)
-    return _report(result, profile, folder, args.max_error)
+    return replay_report.report(
+        result, profile, [folder / 'actions.csv', folder / 'actions.png', folder / CHUNKS],
+        max_error=args.max_error, min_compared=args.min_compared)
 
 
 def _check_measured(args: argparse.Namespace, profile: 'RobotProfile') -> None:
@@ -295,44 +300,3 @@ def _write(folder: Path, result: 'ReplayResult', bag: 'BagReader', profile: 'Rob
     write_picture(folder / 'actions.png', result, title=title, names=names, step_s=loop.step_s,
                   note=f'{args.checkpoint}, {how}, seed {args.seed}')
     write_bag(folder / CHUNKS, result, profile, step_ns=loop.step_ns, types=bag.types)
-
-
-def _report(result: 'ReplayResult', profile: 'RobotProfile', folder: Path,
-            max_error: float | None) -> int:
-    from octo_ros.bags.results import errors
-
-    names = profile.action.names
-    print(f'{len(result.chunks)} chunks, {len(result.steps)} actions; task: '
-          f"{result.task or 'goal image'}")
-    difference = errors(result.steps, pose_angles=profile.pose_angles)
-    if difference.size:
-        _print_errors(difference, names)
-    else:
-        print('no recorded action to compare with')
-    print(f"wrote {folder / 'actions.csv'}, {folder / 'actions.png'} and {folder / CHUNKS}")
-    if max_error is None:
-        return 0
-    if not difference.size:
-        raise ParameterError("'--max-error' must have a recorded action to compare with, got "
-                             'none; give --action-topic')
-    worst = abs(difference).mean(axis=0)
-    failed = [f'{name} {value:.6g}' for name, value in zip(names, worst, strict=True)
-              if not value <= max_error]
-    if failed:
-        print(f"mean absolute error must be at most {max_error:g}, got {', '.join(failed)}")
-    return FAILED if failed else 0
-
-
-def _print_errors(difference: 'np.ndarray', names: Sequence[str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f'predicted minus recorded, {len(difference)} actions')
-    table.add_column('dimension')
-    for column in ('mean abs', 'root mean square', 'max abs', 'bias'):
-        table.add_column(column, justify='right')
-    for name, values in zip(names, difference.T, strict=True):
-        figures = (abs(values).mean(), (values ** 2).mean() ** 0.5, abs(values).max(),
-                   values.mean())
-        table.add_row(name, *(f'{figure:.5f}' for figure in figures))
-    Console().print(table)

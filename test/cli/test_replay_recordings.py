@@ -1,6 +1,7 @@
 """`octo-ros replay` says what of a recording and of its options the policy does not get."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -30,7 +31,7 @@ def own_cache(tmp_path_factory, monkeypatch):
 @pytest.fixture
 def altered(tmp_path):
     """Writes the beginning of the shipped recording anew, with changes; returns its folder."""
-    def write(*, copies=None, later_s=0.0, length_s=1.5):
+    def write(*, copies=None, later_s=0.0, length_s=1.5, damaged_from_s=None):
         bag = tmp_path / f'bag_{len(list(tmp_path.iterdir()))}'
         with Reader(shipped_recording()) as reader, Writer(
                 bag, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
@@ -39,7 +40,13 @@ def altered(tmp_path):
                 for item in reader.connections
                 for topic in (item.topic, (copies or {}).get(item.topic)) if topic}
             end_ns = reader.start_time + round(length_s * _NS)
-            for item, log_ns, data in reader.messages(stop=end_ns):
+            for item, log_ns, raw in reader.messages(stop=end_ns):
+                data, time_s = raw, (log_ns - reader.start_time) / _NS
+                if damaged_from_s is not None and time_s > damaged_from_s and (
+                        'Image' in item.msgtype):
+                    image = STORE.deserialize_cdr(data, item.msgtype)
+                    image.data = image.data[:50]
+                    data = STORE.serialize_cdr(image, item.msgtype)
                 for topic in (item.topic, (copies or {}).get(item.topic)):
                     if topic:
                         writer.write(topics[topic], log_ns + round(later_s * _NS), data)
@@ -132,6 +139,22 @@ def test_a_recording_of_another_clock_names_the_offset_and_replays_with_it(
     code, said = offline(bag, *fix.split())
     assert code == 0, said
     assert (tmp_path / 'out' / 'actions.csv').read_bytes() == expected
+
+
+def test_a_test_does_not_pass_where_the_policy_was_silent_for_most_of_the_recording(
+        altered, offline, tmp_path, capsys):
+    bag = altered(length_s=6.0, damaged_from_s=1.0)
+    options = ('--action-topic', '/expert_action', '--max-error', '100')
+    assert main(['replay', str(bag), '--checkpoint', 'untrained', '--out', str(tmp_path / 'out'),
+                 *options]) == 1
+    said = capsys.readouterr().out
+    assert 'at least 50% of the recorded steps must be compared (--min-compared), got' in said
+    assert re.search(r'^no action for \d\.\d s of \d\.\d s: .*image_', said, re.MULTILINE), said
+    assert offline(bag, *options, '--min-compared', '0.1')[0] == 0
+    code, said = offline(bag, '--min-compared', '2')
+    assert code == 2
+    assert said.splitlines()[-1] == (
+        "octo-ros replay: '--min-compared' must be from 0 to 1, got 2.0")
 
 
 @pytest.mark.parametrize('value', ['nan', '-0.1'])
