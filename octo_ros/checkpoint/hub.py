@@ -37,9 +37,10 @@ def parse(path: str, revision: str | None = None) -> HubPath:
     Raises:
         CheckpointError: the text has another form, or names two different revisions.
     """
-    repo, _, written = path.removeprefix(PREFIX).strip('/').partition('@')
+    repo, at, written = path.removeprefix(PREFIX).strip('/').partition('@')
     owner, _, name = repo.partition('/')
-    if not path.startswith(PREFIX) or not owner or not name or '/' in name:
+    if not path.startswith(PREFIX) or not owner or not name or '/' in name or (
+            at and not written):
         raise CheckpointError(
             f"a checkpoint on the hub must be written hf://owner/name[@revision], got '{path}'")
     if written and revision and written != revision:
@@ -59,7 +60,8 @@ def download(source: HubPath, step: int | None = None) -> Path:
         CheckpointError: repository, revision or network cannot be had.
     """
     from huggingface_hub import snapshot_download
-    wanted = None if step is None else ['*.json', '*.msgpack', f'*{VOCABULARY_FILE}', f'{step}/*']
+    wanted = None if step is None else [
+        '*.json', '*.msgpack', f'*{VOCABULARY_FILE}', f'{step}/*', f'0*{step}/*']
     try:
         return Path(snapshot_download(
             source.repo, revision=source.revision, allow_patterns=wanted))

@@ -86,7 +86,7 @@ def load(
     batch = read_example_batch(root)
     statistics = read_statistics(root)
     chosen = _choose_step(root, step)
-    item = _find_item(root / str(chosen))
+    item = _find_item(_step_folders(root)[chosen])
     params, file = _read_params(item)
     return Checkpoint(root, chosen, config, batch, statistics, params, file)
 
@@ -175,10 +175,14 @@ def _check_example_batch(batch: Mapping[str, Any], file: Path) -> None:
             f"{shapes.get('action', 'a map')}")
 
 
+def _step_folders(root: Path) -> dict[int, Path]:
+    """Returns the folder of every step; Orbax pads their numbers with zeros if told to."""
+    return {int(folder.name): folder for folder in sorted(root.iterdir())
+            if re.fullmatch(r'[0-9]+', folder.name) and folder.is_dir()}
+
+
 def _choose_step(root: Path, step: int | None) -> int:
-    steps = sorted(
-        int(folder.name) for folder in root.iterdir()
-        if re.fullmatch(r'\d+', folder.name) and folder.is_dir())
+    steps = sorted(_step_folders(root))
     if not steps:
         found = ', '.join(sorted(entry.name for entry in root.iterdir())) or 'nothing'
         raise CheckpointError(
@@ -221,6 +225,11 @@ def _read_params(item: Path) -> tuple[dict[str, Any], Path]:
         params = msgpack_tree.read_tree(file, place)
     if set(params) == {'params'}:
         params = params['params']
+    if 'step' in params or 'opt_state' in params:
+        raise CheckpointError(
+            f"{file}: must hold parameters alone, got the whole state of a training "
+            f"({', '.join(params)}); load it where it was trained, and save its parameters alone, "
+            'as save_pretrained does')
     _check_params(params, file, {id(leaf) for leaf in damaged})
     return params, file
 

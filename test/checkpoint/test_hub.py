@@ -63,6 +63,15 @@ def test_a_step_of_a_checkpoint_on_the_hub_can_be_chosen(cache):
         load('hf://owner/octo-tiny', 9)
 
 
+def test_a_step_whose_number_is_padded_can_be_chosen(tmp_path, save_small, monkeypatch):
+    saved = save_small(tmp_path / 'one', 7)
+    (saved / '7').rename(saved / '0007')
+    fill_cache(tmp_path / 'hub', saved, ref='main', commit=COMMIT)
+    monkeypatch.setattr(huggingface_hub.constants, 'HF_HUB_OFFLINE', True)
+    monkeypatch.setattr(huggingface_hub.constants, 'HF_HUB_CACHE', str(tmp_path / 'hub'))
+    assert load('hf://owner/octo-tiny', 7).step == 7
+
+
 def test_what_the_cache_lacks_is_refused_with_the_way_out(cache):
     with pytest.raises(CheckpointError, match=r'hf://owner/absent: cannot be had .*HF_HUB_OFFL'):
         load('hf://owner/absent')
@@ -97,7 +106,7 @@ def test_paths_are_taken_apart(path, parsed):
     assert parse(str(parsed)) == parsed
 
 
-@pytest.mark.parametrize('path', ['hf://name', 'hf://', 'hf://a/b/c', 'hf:///b'])
+@pytest.mark.parametrize('path', ['hf://name', 'hf://', 'hf://a/b/c', 'hf:///b', 'hf://a/b@'])
 def test_other_forms_are_refused(path):
     with pytest.raises(CheckpointError, match='must be written hf://owner/name'):
         parse(path)

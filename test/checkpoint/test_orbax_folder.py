@@ -104,3 +104,25 @@ def test_parameters_that_are_not_finite_are_named(without_steps):
     write_zarr(without_steps, {'stem': {'kernel': jnp.array([1.0, jnp.nan])}})
     with pytest.raises(CheckpointError, match=r'NaN or infinity in 1 of 1: stem/kernel;'):
         load(without_steps)
+
+
+@pytest.mark.parametrize('step', [None, 9])
+def test_steps_whose_numbers_are_padded_with_zeros_load(without_steps, small_params, step):
+    options = ocp.CheckpointManagerOptions(step_format_fixed_length=8)
+    with ocp.CheckpointManager(without_steps, options=options) as manager:
+        manager.save(9, args=ocp.args.StandardSave(jax.tree.map(jnp.asarray, small_params)))
+    assert (without_steps / '00000009').is_dir()
+    loaded = load(without_steps, step)
+    assert loaded.step == 9
+    jax.tree.map(np.testing.assert_array_equal, loaded.params, small_params)
+
+
+@pytest.mark.parametrize('state', [
+    lambda params: {'params': params, 'step': 7},
+    lambda params: {'model': {'params': params}, 'opt_state': {'count': 3}, 'step': 7}])
+def test_the_state_of_a_training_is_told_from_parameters(without_steps, small_params, state):
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        checkpointer.save(without_steps / '7' / 'default', state(small_params))
+    with pytest.raises(CheckpointError, match=r'parameters alone, got the whole state of a '
+                                              r'training \(.*step.*\); .* save_pretrained'):
+        load(without_steps)
