@@ -22,10 +22,10 @@ from octo_ros.policy.normalization import action_size
 
 def find_head(module: OctoModule, name: str) -> ActionHead:
     """Returns the head of that name. Raises ParameterError when there is none."""
-    if name not in module.heads:
+    if not isinstance(name, str) or name not in module.heads:
         raise ParameterError(
             f"'head' must be one of {', '.join(module.heads)}, got '{name}'"
-            f'{closest(name, module.heads)}')
+            f'{closest(str(name), module.heads)}')
     return module.heads[name]
 
 

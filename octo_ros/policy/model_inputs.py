@@ -95,6 +95,9 @@ def check_all(module: OctoModule, example: Mapping[str, Any], observations: Mapp
     """
     check_mapping('observations', observations, ObservationError)
     check_mapping('tasks', tasks, TaskError)
+    for name, given, error in (('observations', observations, ObservationError),
+                               ('tasks', tasks, TaskError)):
+        check_mapping(f"{name}['{MASKS}']", given.get(MASKS, {}), error)
     found = read_mask(observations, mask)
     messages = check_observations(example['observation'], observations)
     messages += check_tasks(example['task'], tasks, required_tasks(module, observations))

@@ -13,6 +13,7 @@ import numpy as np
 
 from octo_ros.array_typing import Array
 from octo_ros.array_typing import Float
+from octo_ros.errors import CheckpointError
 from octo_ros.errors import ParameterError
 from octo_ros.errors import closest
 from octo_ros.policy.proprio import PROPRIO
@@ -56,8 +57,16 @@ def select_statistics(
 
 
 def stated_type(config: Mapping[str, Any]) -> str:
-    """Returns how a checkpoint says that its actions were normalised; empty if it does not."""
-    stated = (config.get('dataset_kwargs') or {}).get(TYPE_KEY)
+    """Returns how a checkpoint says that its actions were normalised; empty if it does not.
+
+    Raises:
+        CheckpointError: the configuration is damaged.
+    """
+    training = config.get('dataset_kwargs') or {}
+    if not isinstance(training, Mapping):
+        raise CheckpointError(f"config.json: 'dataset_kwargs' must be a mapping, got "
+                              f'{training!r:.60}; correct it, or take it out')
+    stated = training.get(TYPE_KEY)
     return stated if stated in NORMALIZATION_TYPES else ''
 
 
@@ -199,7 +208,11 @@ def _checked(statistics: Mapping[str, Any], kind: str) -> tuple[np.ndarray, ...]
             "model.dataset_statistics['NAME']['action']")
     names = ('mean', 'std') if kind == 'normal' else ('p01', 'p99')
     first, second = (_entry(statistics, name) for name in names)
-    mask = np.asarray(statistics.get('mask', np.ones(len(first), bool)), bool)
+    wanted = _entry({'mask': np.ones(len(first)), **statistics}, 'mask')
+    if np.isnan(wanted).any():
+        raise ParameterError("The statistics must have true or false as 'mask', got "
+                             f"{statistics['mask']!r:.60}")
+    mask = wanted != 0.0
     if not len(first) == len(second) == len(mask):
         raise ParameterError(
             f'The statistics must have one length, got {len(first)}, {len(second)} and '
@@ -215,10 +228,13 @@ def _checked(statistics: Mapping[str, Any], kind: str) -> tuple[np.ndarray, ...]
 def _entry(statistics: Mapping[str, Any], name: str) -> Float[np.ndarray, 'ad']:
     if name in statistics:
         try:
-            return np.atleast_1d(np.asarray(statistics[name], dtype=np.float64))
-        except (TypeError, ValueError) as error:
+            found = np.atleast_1d(np.asarray(statistics[name], dtype=np.float64))
+        except (TypeError, ValueError):
+            found = np.empty(0)
+        if found.ndim != 1 or not found.size:
             raise ParameterError(f"The statistics must have numbers as '{name}', got "
-                                 f'{statistics[name]!r:.60}') from error
+                                 f'{statistics[name]!r:.60}')
+        return found
     hint = ''
     if 'action' in statistics:
         hint = "; this is the entry of a whole dataset, pass its ['action']"

@@ -56,7 +56,7 @@ class PolicyParams:
     head: str = param('action', 'Action head of the checkpoint.')
     seed: int = param(
         0, 'Start of the stream of random numbers, for ~/reset, too; one is used per inference.',
-        ge=0, read_only=False)
+        ge=0, le=2**32 - 1, read_only=False)
     matmul_precision: str = param(
         compiling.FLOAT32, "Of products of matrices: float32, for the reference's numbers, or "
         'default, which is 0.8 ms faster on an H100 in Octo-Small, and rounds.',

@@ -42,7 +42,8 @@ class TrainParams:
         'the action head without its attention pooling.', one_of=MODES)
     steps: int = param(50000, 'Number of optimizer steps.', ge=1)
     batch_size: int = param(256, 'Examples in a step, over all devices.', ge=1)
-    seed: int = param(42, 'Seed of fresh weights, order, goals, augmentation and noise.', ge=0)
+    seed: int = param(42, 'Seed of fresh weights, order, goals, augmentation and noise.', ge=0,
+                      le=2**32 - 1)
     bfloat16: bool = param(
         False, 'Compute matrix products in bfloat16 with sums in float32, where the device can.')
     augment: bool = param(True, 'Augment images as the checkpoint was trained.')

@@ -122,6 +122,24 @@ def test_unknown_and_missing_keys_are_told_once(shipped, caplog):
         'the observation has image_extra, which the checkpoint was not trained with']
 
 
+def test_masks_that_are_no_mapping_are_refused(shipped):
+    images, mask = inputs()
+    task = shipped.create_tasks(texts=['open the drawer'])
+    with pytest.raises(ObservationError, match=r"observations\['pad_mask_dict'\] must be a dict"):
+        shipped.run_transformer(images | {'pad_mask_dict': np.ones((1, 2), bool)}, task, mask)
+    with pytest.raises(TaskError, match=r"tasks\['pad_mask_dict'\] must be a dict"):
+        shipped.run_transformer(images, task | {'pad_mask_dict': True}, mask)
+
+
+@pytest.mark.parametrize('head', [None, ['action'], 'acton'])
+def test_a_head_that_is_not_there_is_refused(shipped, head):
+    images, mask = inputs()
+    task = shipped.create_tasks(texts=['open the drawer'])
+    with pytest.raises(ParameterError, match="'head' must be one of action, got"):
+        shipped.sample_actions(images, task, timestep_pad_mask=mask, head=head,
+                               rng=jax.random.key(0))
+
+
 def test_a_missing_mask_is_refused(shipped):
     images, _ = inputs()
     with pytest.raises(ObservationError, match='timestep_pad_mask must be given'):

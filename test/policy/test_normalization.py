@@ -7,10 +7,12 @@ import jax
 import numpy as np
 import pytest
 
+from octo_ros.errors import CheckpointError
 from octo_ros.errors import ParameterError
 from octo_ros.policy.normalization import action_size
 from octo_ros.policy.normalization import normalize
 from octo_ros.policy.normalization import select_statistics
+from octo_ros.policy.normalization import stated_type
 from octo_ros.policy.normalization import unnormalize_actions
 
 STATISTICS = {
@@ -123,3 +125,19 @@ def test_more_statistics_than_actions_are_refused() -> None:
 def test_statistics_of_unequal_length_are_refused() -> None:
     with pytest.raises(ParameterError, match='must have one length'):
         action_size({'mean': [0.0], 'std': [1.0, 1.0]})
+
+
+@pytest.mark.parametrize('mask', [None, True, [[True], []], float('nan'), 'all'])
+def test_a_mask_that_is_none_is_refused(mask: object) -> None:
+    with pytest.raises(ParameterError, match=r"as 'mask', got|must have one length"):
+        action_size({'mean': [0.0, 1.0], 'std': [1.0, 1.0], 'mask': mask})
+
+
+def test_statistics_of_nothing_are_refused() -> None:
+    with pytest.raises(ParameterError, match=r"must have numbers as 'mean', got \[\]"):
+        action_size({'mean': [], 'std': []})
+
+
+def test_a_damaged_configuration_of_the_training_is_refused() -> None:
+    with pytest.raises(CheckpointError, match="'dataset_kwargs' must be a mapping"):
+        stated_type({'dataset_kwargs': [{}]})
