@@ -4,13 +4,18 @@ The steps lie on a fixed grid that begins with the first twist. A twist holds un
 comes; when none comes for long, it held for as long as the one before.
 """
 
+from typing import Any
+
 import numpy as np
 
 from octo_ros.array_typing import Float
+from octo_ros.messages.conversions import stamp_ns
 from octo_ros.policy.poses import angles_of_vector
 from octo_ros.policy.profile import GripperParams
 from octo_ros.policy.profile import RobotProfile
 
+TWIST = 'geometry_msgs/msg/TwistStamped'
+GRIPPER = 'std_msgs/msg/Float64MultiArray'
 # A twist that was overdue by more than half a step is missing, not late.
 _LONGEST_HOLD = 1.5
 _NS = 1_000_000_000
@@ -24,6 +29,50 @@ def gripper_number(command: float, params: GripperParams) -> float:
     opening = (command - params.closed_value) / span if span else command
     opening = min(max(opening, 0.0), 1.0)
     return opening if params.open_is_one else 1.0 - opening
+
+
+def frame_fault(frame_id: str, profile: RobotProfile) -> str:
+    """Returns what is wrong with the frame of a twist; '' for none, and for one without a name."""
+    wanted = profile.action.delta_frame_id
+    if not frame_id or frame_id.lstrip('/') == wanted.lstrip('/'):  # tf1 had a slash
+        return ''
+    return (f"twists must be in the frame '{wanted}' of the robot profile, got '{frame_id}'; "
+            "publish them in that frame, or name theirs in the profile: 'action.frame_id' with "
+            "'action.frame: base', or 'action.ee_frame_id' with 'action.frame: tool'")
+
+
+class TwistMessages:
+    """Takes twists and gripper commands as they come, live or recorded."""
+
+    def __init__(self, profile: RobotProfile) -> None:
+        """Begins with an open gripper."""
+        self._profile = profile
+        self._gripper = gripper_number(profile.gripper.open_value, profile.gripper)
+        self.restart()
+
+    def restart(self) -> None:
+        """Begins an episode. The gripper stays as it was told last."""
+        self._actions = TwistActions(self._profile)
+
+    def take_gripper(self, message: Any) -> None:
+        """Takes a Float64MultiArray; one without a number is ignored."""
+        if len(message.data):
+            self._gripper = gripper_number(float(message.data[0]), self._profile.gripper)
+
+    def take(self, message: Any, now_ns: int) -> list[Step]:
+        """Takes a TwistStamped in the profile's frame; returns the steps that are over.
+
+        Args:
+            message: the twist.
+            now_ns: its time if it has no stamp [ns].
+        """
+        linear, angular = message.twist.linear, message.twist.angular
+        return self._actions.add(stamp_ns(message) or now_ns, np.array(
+            [linear.x, linear.y, linear.z, angular.x, angular.y, angular.z]), self._gripper)
+
+    def finish(self) -> list[Step]:
+        """Ends the episode; returns the steps that are left."""
+        return self._actions.finish()
 
 
 class TwistActions:

@@ -83,8 +83,8 @@ def _by_keyboard(recorder: 'LiveRecorder', args: argparse.Namespace) -> int:
     for line in sys.stdin:
         if line.strip() == 'q':
             break
-        print(f'Recording {_start(recorder, args)}.', flush=True)
         try:
+            print(f'Recording {_start(recorder, args)}.', flush=True)
             _finish(recorder, args, _ask)
         except OctoError as error:
             print(error, file=sys.stderr)

@@ -137,12 +137,10 @@ class CommandMessages:
         return self._types('geometry_msgs/msg/Vector3')(x=x, y=y, z=z)
 
     def _twist(self, stamp_ns: int, linear: np.ndarray, angular: np.ndarray) -> Any:
-        action = self._profile.action
-        frame_id = action.ee_frame_id if action.frame == 'tool' else action.frame_id
         twist = self._types('geometry_msgs/msg/Twist')(
             linear=self._vector(linear), angular=self._vector(angular))
         return self._types(_COMMANDS['twist'])(
-            header=self._header(stamp_ns, frame_id), twist=twist)
+            header=self._header(stamp_ns, self._profile.action.delta_frame_id), twist=twist)
 
     def _pose(self, stamp_ns: int, pose: Pose) -> Any:
         px, py, pz = (float(value) for value in pose.position)

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import rclpy
 from geometry_msgs.msg import TwistStamped
 from rclpy.context import Context
@@ -26,19 +25,18 @@ from octo_ros.bags.reader import IMAGE_TYPES
 from octo_ros.bags.recording import ACTION_TOPIC
 from octo_ros.bags.recording import INSTRUCTION_TOPIC
 from octo_ros.bags.recording import EpisodeBag
+from octo_ros.bags.twist_actions import GRIPPER
+from octo_ros.bags.twist_actions import TWIST
 from octo_ros.bags.twist_actions import Step
-from octo_ros.bags.twist_actions import TwistActions
-from octo_ros.bags.twist_actions import gripper_number
+from octo_ros.bags.twist_actions import TwistMessages
+from octo_ros.bags.twist_actions import frame_fault
 from octo_ros.errors import OctoError
 from octo_ros.errors import ParameterError
 from octo_ros.errors import closest
-from octo_ros.messages.conversions import stamp_ns
 from octo_ros.nodes.publishers import message_class
 from octo_ros.nodes.spin import Spinner
 from octo_ros.policy.profile import RobotProfile
 
-TWIST = 'geometry_msgs/msg/TwistStamped'
-GRIPPER = 'std_msgs/msg/Float64MultiArray'
 STATE = 'sensor_msgs/msg/JointState'
 _POLL_S = 0.05
 _DEPTH = 50
@@ -93,11 +91,11 @@ class LiveRecorder:
         """
         self._profile = profile
         self._topics = topics
-        self._gripper = gripper_number(profile.gripper.open_value, profile.gripper)
         self._kinds: dict[str, str] = {}
         # What was said before an episode and holds in it, to be written at its beginning.
         self._latched: dict[str, collections.deque[bytes]] = {}
-        self._twists = TwistActions(profile)
+        self._twists = TwistMessages(profile)
+        self._fault = ''  # of the last twist, or of any of the episode
         self._bag: EpisodeBag | None = None
         self._lock = threading.Lock()
         self.counts: dict[str, int] = {}
@@ -133,7 +131,14 @@ class LiveRecorder:
         rclpy.try_shutdown(context=self._context)
 
     def start(self, path: Path, instruction: str, facts: Mapping[str, Any]) -> None:
-        """Begins an episode. Raises BagError when there is something at `path`."""
+        """Begins an episode.
+
+        Raises:
+            BagError: there is something at `path`.
+            OctoError: the twists are in another frame than the robot's.
+        """
+        if self._fault:
+            raise OctoError(f'{self._topics.action}: {self._fault}')
         bag = EpisodeBag(path)
         now_ns = self._now_ns()
         bag.add_facts(now_ns, facts)
@@ -141,7 +146,7 @@ class LiveRecorder:
             bag.add_text(INSTRUCTION_TOPIC, now_ns, instruction)
         with self._lock:
             self.counts = dict.fromkeys(self.counts, 0)
-            self._twists = TwistActions(self._profile)
+            self._twists.restart()
             for topic, messages in self._latched.items():
                 for data in messages:
                     bag.write(topic, self._kinds[topic], now_ns, data)
@@ -158,20 +163,23 @@ class LiveRecorder:
             Topic to number of messages.
 
         Raises:
-            OctoError: a topic that is needed gave nothing; the episode is dropped.
+            OctoError: a topic that is needed gave nothing, or twists came in another frame than
+                the robot's; the episode is dropped.
         """
         with self._lock:
             bag, self._bag = self._bag, None
-            counts = dict(self.counts)
+            counts, fault = dict(self.counts), self._fault
         if bag is None:
             return {}
         silent = [topic for topic in self._topics.needed if not counts[topic]]
-        if success is None or silent:
+        if success is None or silent or fault:
             bag.discard()
-            if silent and success is not None:
+            if success is None:
+                return {}
+            if silent:
                 raise OctoError('every camera, action and state must give messages, got none on '
                                 f"{', '.join(silent)}; the episode is dropped")
-            return {}
+            raise OctoError(f'{self._topics.action}: {fault}; the episode is dropped')
         self._write_actions(bag, self._twists.finish())
         bag.add_success(self._now_ns(), success)
         bag.finish()
@@ -243,21 +251,22 @@ class LiveRecorder:
                 if topic in self._latched:
                     self._latched[topic].append(data)
                 if topic == self._topics.gripper:
-                    numbers = list(deserialize_message(data, Float64MultiArray).data)
-                    self._gripper = gripper_number(
-                        numbers[0], self._profile.gripper) if numbers else self._gripper
-                if self._bag is None:
-                    return
-                self._bag.write(topic, kind, now_ns, data)
+                    self._twists.take_gripper(deserialize_message(data, Float64MultiArray))
+                if self._bag is not None:
+                    self._bag.write(topic, kind, now_ns, data)
                 if topic == self._topics.action and kind == TWIST:
-                    self._add_action(self._bag, now_ns, deserialize_message(data, TwistStamped))
+                    self._take_twist(now_ns, deserialize_message(data, TwistStamped))
 
         return record
 
-    def _add_action(self, bag: EpisodeBag, now_ns: int, message: TwistStamped) -> None:
-        linear, angular = message.twist.linear, message.twist.angular
-        self._write_actions(bag, self._twists.add(stamp_ns(message) or now_ns, np.array(
-            [linear.x, linear.y, linear.z, angular.x, angular.y, angular.z]), self._gripper))
+    def _take_twist(self, now_ns: int, message: TwistStamped) -> None:
+        fault = frame_fault(message.header.frame_id, self._profile)
+        if self._bag is None:
+            self._fault = fault
+            return
+        self._fault = self._fault or fault
+        if not self._fault:
+            self._write_actions(self._bag, self._twists.take(message, now_ns))
 
     def _write_actions(self, bag: EpisodeBag, steps: Sequence[Step]) -> None:
         for begin_ns, action in steps:

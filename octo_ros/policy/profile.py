@@ -48,6 +48,11 @@ class ActionParams:
         (), 'Pose x, y, z, roll, pitch, yaw from which targets start when no pose is measured; '
         'none: wait for a measured one.', unit='m, rad', length=6)
 
+    @property
+    def delta_frame_id(self) -> str:
+        """TF frame whose axes Cartesian deltas, and so twists, are written in."""
+        return self.ee_frame_id if self.frame == 'tool' else self.frame_id
+
 
 @dataclasses.dataclass(frozen=True)
 class GripperParams:

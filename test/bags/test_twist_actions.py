@@ -14,6 +14,7 @@ from octo_ros.bags.recording import INSTRUCTION_TOPIC
 from octo_ros.bags.recording import EpisodeBag
 from octo_ros.bags.recording import ImageFormat
 from octo_ros.bags.twist_actions import TwistActions
+from octo_ros.bags.twist_actions import frame_fault
 from octo_ros.bags.twist_actions import gripper_number
 from octo_ros.policy.profile import GripperParams
 from octo_ros.policy.profile import load_profile
@@ -99,6 +100,18 @@ def test_a_robot_without_a_gripper_has_six_numbers():
 ])
 def test_the_gripper_goes_by_the_profile_s_open_and_closed(params, command, number):
     assert gripper_number(command, GripperParams(**params)) == pytest.approx(number)
+
+
+@pytest.mark.parametrize(('frame', 'named', 'good'), [
+    ('base', '', True), ('base', 'wx250s/base_link', True), ('base', '/wx250s/base_link', True),
+    ('base', 'wx250s/ee_gripper_link', False), ('base', 'world', False),
+    ('tool', 'wx250s/ee_gripper_link', True), ('tool', 'wx250s/base_link', False),
+])
+def test_the_frame_of_a_twist_is_that_of_the_profile_s_deltas(frame, named, good):
+    action = dataclasses.replace(PROFILE.action, frame=frame)
+    fault = frame_fault(named, dataclasses.replace(PROFILE, action=action))
+    assert good == (not fault)
+    assert good or (action.delta_frame_id in fault and named in fault)
 
 
 def test_no_twist_is_no_action():

@@ -40,6 +40,7 @@ class Robot:
         self._twist = node.create_publisher(TwistStamped, TWIST, qos.named('reliable'))
         self._gripper = node.create_publisher(Float64MultiArray, GRIPPER, qos.named('reliable'))
         self.camera_on = True
+        self.frame_id = ''
         node.create_timer(0.02, self._publish)
 
     def _publish(self):
@@ -52,7 +53,7 @@ class Robot:
         state.header.stamp = stamp
         self._state.publish(state)
         twist = TwistStamped()
-        twist.header.stamp = stamp
+        twist.header.stamp, twist.header.frame_id = stamp, self.frame_id
         twist.twist.linear.x, twist.twist.angular.z = 0.1, 0.5
         self._twist.publish(twist)
         self._gripper.publish(Float64MultiArray(data=[0.25]))
@@ -107,6 +108,33 @@ def test_a_silent_topic_drops_the_episode_and_the_next_one_is_good(ros, robot, t
             recorder.start(tmp_path / 'one', 'pick it up', {})
         recorder.start(tmp_path / 'two', 'pick it up', {})
     assert [item.name for item in tmp_path.iterdir()] == ['one']
+
+
+def test_twists_of_another_frame_do_not_become_actions_of_the_robot_s(ros, robot, tmp_path):
+    def twists(count):
+        ros.wait_until(lambda: recorder.counts[TWIST] > count, 'twists')
+
+    with make() as recorder:
+        robot.frame_id = PROFILE.action.frame_id
+        twists(0)
+        recorder.start(tmp_path / 'base', 'pick it up', {})
+        ros.wait_until(lambda: min(recorder.counts.values()) > 20, 'messages')
+        assert recorder.stop(True)
+        recorder.start(tmp_path / 'turned', 'pick it up', {})
+        ros.wait_until(lambda: min(recorder.counts.values()) > 5, 'messages')
+        robot.frame_id = 'ee_link'
+        twists(recorder.counts[TWIST] + 5)
+        words = f"{TWIST}: twists must be in the frame 'wx250s/base_link' .* got 'ee_link'"
+        with pytest.raises(OctoError, match=f'{words}.*the episode is dropped'):
+            recorder.stop(True)
+        twists(recorder.counts[TWIST] + 2)
+        with pytest.raises(OctoError, match=words):
+            recorder.start(tmp_path / 'tool', 'pick it up', {})
+        robot.frame_id = PROFILE.action.frame_id
+        twists(recorder.counts[TWIST] + 5)
+        recorder.start(tmp_path / 'again', 'pick it up', {})
+        assert recorder.stop(None) == {}
+    assert [item.name for item in tmp_path.iterdir()] == ['base']
 
 
 def test_a_topic_that_is_not_there_is_named_with_the_closest(ros, robot):
