@@ -6,19 +6,22 @@ newest message that was there by then, as the policy does at run time.
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from octo_ros.array_typing import Float
 from octo_ros.array_typing import Int
+from octo_ros.bags.command_actions import command_actions
+from octo_ros.bags.command_actions import is_command
 from octo_ros.bags.episodes import TopicMap
 from octo_ros.bags.episodes import decode_action
 from octo_ros.bags.faster_actions import add_up
+from octo_ros.bags.instructions import read_facts
 from octo_ros.bags.instructions import read_instruction
 from octo_ros.bags.reader import BagReader
 from octo_ros.bags.readings import read_frames
@@ -35,6 +38,7 @@ from octo_ros.data.frames import in_runs
 from octo_ros.errors import BagError
 from octo_ros.messages.conversions import GREATEST
 from octo_ros.params import param
+from octo_ros.policy.profile import RobotProfile
 from octo_ros.policy.proprio import PROPRIO
 
 SUCCESS_TOPIC = '/success'
@@ -61,7 +65,8 @@ class SamplingParams:
 def read_demonstration(path: str | Path, topics: TopicMap, action_names: Sequence[str],
                        params: SamplingParams,
                        image_sizes: Mapping[str, tuple[int, int]] | None = None, *,
-                       deltas: Sequence[int] = ()) -> Demonstration:
+                       deltas: Sequence[int] = (), robot: RobotProfile | None = None,
+                       ) -> Demonstration:
     """Reads a recording.
 
     Frames that are missing are marked as such; states that are missing or not finite keep the
@@ -76,6 +81,7 @@ def read_demonstration(path: str | Path, topics: TopicMap, action_names: Sequenc
             recorded for keys that are absent.
         deltas: which numbers of the action are changes; they are added up where actions come
             faster than steps.
+        robot: its profile, by which twists and poses become actions.
 
     Raises:
         BagError: the recording is missing or has nothing that can be read.
@@ -84,30 +90,34 @@ def read_demonstration(path: str | Path, topics: TopicMap, action_names: Sequenc
         raise BagError(f'recording {path} must have an action topic to learn from, got none; say '
                        'which with --action-topic')
     return _Sampler(
-        Path(path), topics, action_names, params, image_sizes or {}, deltas).sample()
+        Path(path), topics, action_names, params, image_sizes or {}, deltas, robot).sample()
 
 
 class _Sampler:
     """The sampling of one recording."""
 
     def __init__(self, path: Path, topics: TopicMap, names: Sequence[str], params: SamplingParams,
-                 sizes: Mapping[str, tuple[int, int]], deltas: Sequence[int]) -> None:
+                 sizes: Mapping[str, tuple[int, int]], deltas: Sequence[int],
+                 robot: RobotProfile | None) -> None:
         self._path = path
         self._topics = topics
         self._names = names
         self._params = params
         self._sizes = sizes
         self._deltas = np.asarray(deltas, np.int64)
+        self._robot = robot
         self._findings: list[Finding] = []
         self._start_ns = 0
 
     def sample(self) -> Demonstration:
         streams = self._read()
         actions = streams[str(self._topics.action)]
+        self._start_ns = int(actions.stamps[0]) if actions.messages else 0
+        if actions.messages and is_command(actions.messages[0]):
+            self._to_actions(actions, streams.get(self._topics.gripper or ''))
         if not actions.messages:
             self._note('missing', actions.topic, None, 'no action was recorded')
             return self._result(None)
-        self._start_ns = int(actions.stamps[0])
         step_ns = round(self._params.step_s * _NS)
         for topic in self._timed:
             self._note_moved(streams[topic], actions)
@@ -116,7 +126,7 @@ class _Sampler:
         begin_ns = self._begin(streams, actions)
         span = int(actions.stamps[-1]) - begin_ns
         times = begin_ns + step_ns * np.arange(max(round(span / step_ns), 0) + 1)
-        nearest = _nearest(actions.stamps, times)
+        nearest = actions.nearest(times)
         take = self._added_up if self._check_rate(actions, nearest) else self._actions
         values, good = take(actions, times, step_ns, nearest)
         keep = longest(good)
@@ -125,6 +135,15 @@ class _Sampler:
                        f'only {keep.stop - keep.start} steps in a row have an action')
             return self._result(None)
         return self._result(self._episode(streams, times[keep], values[keep]))
+
+    def _to_actions(self, commands: RecordedStream, gripper: RecordedStream | None) -> None:
+        found = command_actions(commands, gripper, self._robot)
+        self._note_troubles(commands.topic, commands.stamps, found.troubles, 'commands')
+        if found.gripper_unknown:
+            self._note('missing', self._topics.gripper or '', None,
+                       'no command by the end of the first step: the gripper is taken as open')
+        commands.replace([(begin_ns, SimpleNamespace(data=action))
+                          for begin_ns, action in found.steps])
 
     def _begin(self, streams: Mapping[str, RecordedStream], actions: RecordedStream) -> int:
         """Returns when the first step is: once every stream has come, if none is much later.
@@ -277,7 +296,7 @@ class _Sampler:
                     self._note('missing', topic, None, f'no frame for {key} can be decoded')
                     return None
                 images[key], present[key] = stacked
-        facts = _facts(streams[FACTS_TOPIC])
+        facts = read_facts(streams[FACTS_TOPIC])
         instruction = ''
         if self._topics.instruction:
             # Texts have no stamps; the clock of the actions' may be another than the recorder's.
@@ -319,23 +338,3 @@ class _Sampler:
 
     def _result(self, episode: Episode | None) -> Demonstration:
         return Demonstration(episode, tuple(self._findings))
-
-
-def _nearest(stamps: Int[np.ndarray, 'n'], times: Int[np.ndarray, 't']) -> Int[np.ndarray, 't']:
-    """Returns which stamp is the nearest to each time."""
-    right = np.clip(np.searchsorted(stamps, times), 1, max(len(stamps) - 1, 1))
-    left = right - 1
-    right = np.minimum(right, len(stamps) - 1)
-    nearer = np.abs(stamps[right] - times) < np.abs(stamps[left] - times)
-    return np.where(nearer, right, left)
-
-
-def _facts(stream: RecordedStream) -> dict[str, Any]:
-    for message in stream.messages:
-        try:
-            found = json.loads(message.data)
-        except ValueError:
-            continue
-        if isinstance(found, dict):
-            return found
-    return {}

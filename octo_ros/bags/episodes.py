@@ -11,6 +11,9 @@ import numpy as np
 from octo_ros.array_typing import Float
 from octo_ros.bags.reader import IMAGE_TYPES
 from octo_ros.bags.reader import BagReader
+from octo_ros.bags.twist_actions import GRIPPER
+from octo_ros.bags.twist_actions import POSE
+from octo_ros.bags.twist_actions import TWIST
 from octo_ros.errors import BagError
 from octo_ros.errors import ParameterError
 from octo_ros.errors import closest
@@ -21,6 +24,7 @@ from octo_ros.policy.proprio import PROPRIO
 
 ACTION_TYPES = ('sensor_msgs/msg/JointState', 'std_msgs/msg/Float64MultiArray',
                 'trajectory_msgs/msg/JointTrajectory')
+COMMAND_TYPES = (TWIST, POSE)  # these become actions by the robot's profile
 DEFAULT_ACTION_TOPICS = ('/expert_action', '/action')
 DEFAULT_INSTRUCTION_TOPIC = '/instruction'
 _STATE_TYPES = {PROPRIO: 'sensor_msgs/msg/JointState',
@@ -38,17 +42,19 @@ class TopicMap:
         instruction: topic of the text task, or None.
         action: topic of the recorded action to compare with, or None.
         action_guessed: nobody asked for that topic, so it may be left out if it does not fit.
+        gripper: topic of gripper commands, for actions that are twists or poses, or None.
     """
 
     streams: Mapping[str, str]
     instruction: str | None
     action: str | None
     action_guessed: bool = False
+    gripper: str | None = None
 
     @property
     def topics(self) -> tuple[str, ...]:
         """All topics that are read, each once."""
-        wanted = (*self.streams.values(), self.instruction, self.action)
+        wanted = (*self.streams.values(), self.instruction, self.action, self.gripper)
         return tuple(dict.fromkeys(topic for topic in wanted if topic is not None))
 
     @property
@@ -59,7 +65,7 @@ class TopicMap:
 
 def map_topics(bag: BagReader, image_keys: Sequence[str], *, cameras: Mapping[str, str],
                others: Mapping[str, str] | None = None, instruction: str | None = None,
-               action: str | None = None) -> TopicMap:
+               action: str | None = None, gripper: str | None = None) -> TopicMap:
     """Finds the topics of a recording that the policy uses.
 
     Args:
@@ -71,6 +77,7 @@ def map_topics(bag: BagReader, image_keys: Sequence[str], *, cameras: Mapping[st
         others: further stream name to topic (`proprio`, `measured_pose`, `measured_joints`).
         instruction: topic of the text task; `/instruction` when None and there.
         action: topic of the recorded action; `/expert_action` or `/action` when None and there.
+        gripper: topic of gripper commands, for actions that are twists or poses.
 
     Raises:
         BagError: a topic is not in the recording, or has another type, or no camera is found.
@@ -97,13 +104,9 @@ def map_topics(bag: BagReader, image_keys: Sequence[str], *, cameras: Mapping[st
         instruction = DEFAULT_INSTRUCTION_TOPIC
     elif instruction is not None:
         _require(bag, instruction, ('std_msgs/msg/String',))
-    guessed = action is None
-    if action is None:
-        action = next((t for t in DEFAULT_ACTION_TOPICS if bag.topics.get(t) in ACTION_TYPES),
-                      None)
-    else:
-        _require(bag, action, ACTION_TYPES)
-    return TopicMap(streams, instruction, action, guessed)
+    if gripper is not None:
+        _require(bag, gripper, (GRIPPER,))
+    return TopicMap(streams, instruction, _action(bag, action), action is None, gripper)
 
 
 def decode_action(message: Any, names: Sequence[str]) -> Float[np.ndarray, 'ad']:
@@ -142,6 +145,13 @@ def require_finite(action: Float[np.ndarray, 'ad'], names: Sequence[str]) -> Non
 def action_stamp_ns(message: Any, log_ns: int) -> int:
     """Returns the header stamp of a recorded action, or its time of recording [ns]."""
     return (stamp_ns(message) if hasattr(message, 'header') else 0) or log_ns
+
+
+def _action(bag: BagReader, topic: str | None) -> str | None:
+    if topic is None:
+        return next((t for t in DEFAULT_ACTION_TOPICS if bag.topics.get(t) in ACTION_TYPES), None)
+    _require(bag, topic, (*ACTION_TYPES, *COMMAND_TYPES))
+    return topic
 
 
 def _full_key(key: str, image_keys: Sequence[str]) -> str:

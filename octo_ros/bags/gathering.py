@@ -7,14 +7,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from octo_ros.bags.command_actions import command_actions
+from octo_ros.bags.command_actions import is_command
 from octo_ros.bags.episodes import TopicMap
 from octo_ros.bags.episodes import action_stamp_ns
 from octo_ros.bags.episodes import decode_action
 from octo_ros.bags.episodes import require_finite
 from octo_ros.bags.reader import BagMessage
+from octo_ros.bags.recorded_stream import RecordedStream
 from octo_ros.bags.results import ReplayResult
 from octo_ros.errors import BagError
 from octo_ros.messages.conversions import stamp_ns
+from octo_ros.policy.profile import RobotProfile
 
 _LOG = logging.getLogger('octo_ros.bags')
 _NS = 1_000_000_000
@@ -29,7 +33,7 @@ class Gathering:
     """
 
     def __init__(self, topics: TopicMap, names: Sequence[str], reference: str,
-                 step_ns: int) -> None:
+                 step_ns: int, robot: RobotProfile | None = None) -> None:
         """Starts with nothing.
 
         Args:
@@ -37,11 +41,15 @@ class Gathering:
             names: of the action dimensions.
             reference: stream name of the camera whose views are kept.
             step_ns: duration of a policy step [ns].
+            robot: its profile, by which twists and poses become actions.
         """
         self.result = ReplayResult()
         self._topics = topics
         self._names = tuple(names)
         self._step_ns = step_ns
+        self._robot = robot
+        self._commands = RecordedStream(topics.action or '')
+        self._gripper = RecordedStream(topics.gripper or '')
         self._camera = topics.streams[reference]
         self._faults = 0
         self._first_fault: BagError | None = None
@@ -54,7 +62,12 @@ class Gathering:
         self.result.start_ns = self.result.start_ns or message.log_ns
         self.result.end_ns = max(self.result.end_ns, message.log_ns)
         if message.topic == self._topics.action:
-            self._keep_action(message)
+            if is_command(message.message):
+                self._commands.add(message.message, message.log_ns)
+            else:
+                self._keep_action(message)
+        elif message.topic == self._topics.gripper:
+            self._gripper.add(message.message, message.log_ns)
         elif message.topic == self._camera:
             self._keep_view(message)
             if stamp := stamp_ns(message.message):
@@ -66,6 +79,8 @@ class Gathering:
         Raises:
             BagError: the topic of the action was asked for, and none of its actions fits.
         """
+        if self._commands.messages:
+            self._keep_commands()
         self._tell_of_faults()
         recorded = self.result.recorded
         stamps = np.array([stamp_ns for stamp_ns, _ in recorded], np.int64)
@@ -91,6 +106,17 @@ class Gathering:
                 f"'{message.topic}' at {time_s:.3f} s: {error}")
             return
         self.result.recorded.append((stamp_ns, action))
+
+    def _keep_commands(self) -> None:
+        for stream in (self._commands, self._gripper):
+            stream.sort(self._step_ns / 2)
+        found = command_actions(self._commands, self._gripper, self._robot)
+        for trouble in found.troubles[:1]:
+            _LOG.warning("'%s' at %.3f s: %s; %d of %d are left out", self._commands.topic,
+                         (self._commands.stamps[trouble.row] - self.result.start_ns) / _NS,
+                         trouble.text, len(found.troubles), len(self._commands.messages))
+        self.result.recorded += [(begin_ns, action) for begin_ns, action in found.steps
+                                 if np.isfinite(action).all()]
 
     def _tell_of_faults(self) -> None:
         if self._first_fault is None:

@@ -1,6 +1,8 @@
-"""Which instruction a recorded episode is given, when there were several in the recording."""
+"""What a recording says in words: which of its instructions an episode is given, and facts."""
 
+import json
 from collections import Counter
+from typing import Any
 
 import numpy as np
 
@@ -37,3 +39,15 @@ def read_instruction(stream: RecordedStream, times: Int[np.ndarray, 't']
                 f"'{text}' is in force, the episode is given '{taken}'" if text else
                 'the instruction was taken away')
         for row, text in enumerate(in_force) if text != taken]
+
+
+def read_facts(stream: RecordedStream) -> dict[str, Any]:
+    """Returns what the first JSON object of a topic of texts holds."""
+    for message in stream.messages:
+        try:
+            found = json.loads(message.data)
+        except ValueError:
+            continue
+        if isinstance(found, dict):
+            return found
+    return {}

@@ -15,6 +15,7 @@ from octo_ros.messages.inference import AcceptedChunk
 from octo_ros.policy.chunking import Chunk
 from octo_ros.policy.chunking import ensemble_action
 from octo_ros.policy.loop_types import LoopParams
+from octo_ros.policy.profile import RobotProfile
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,7 +33,7 @@ class LiveChunk:
 
 def collect_live(messages: Iterable[BagMessage], chunks: Sequence[LiveChunk], topics: TopicMap, *,
                  names: Sequence[str], loop: LoopParams, task: str | None,
-                 pose_angles: str = '') -> ReplayResult:
+                 pose_angles: str = '', robot: RobotProfile | None = None) -> ReplayResult:
     """Puts what a live node executed beside the recording it was played.
 
     Args:
@@ -43,11 +44,12 @@ def collect_live(messages: Iterable[BagMessage], chunks: Sequence[LiveChunk], to
         loop: timing and execution, as the node had it.
         task: the text that was given; None: that of the recording.
         pose_angles: of the robot's profile.
+        robot: its profile, by which recorded twists and poses become actions.
 
     Raises:
         BagError: the topic of the action was asked for, and none of its actions fits.
     """
-    gathering = Gathering(topics, names, topics.image_keys[0], loop.step_ns)
+    gathering = Gathering(topics, names, topics.image_keys[0], loop.step_ns, robot)
     text = task or ''
     changes_ns: list[int] = []
     end_ns = 0

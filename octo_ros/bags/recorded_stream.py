@@ -1,5 +1,6 @@
 """The messages of one recorded topic, in order of their stamps."""
 
+from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
 
@@ -109,6 +110,19 @@ class RecordedStream:
         if not len(intervals):
             return 0.0
         return float(intervals[intervals <= LOST * np.median(intervals)].mean()) / _NS
+
+    def replace(self, stamped: Sequence[tuple[int, Any]]) -> None:
+        """Puts other messages, in order of their stamps [ns], in the place of the sorted ones."""
+        self.messages = [message for _, message in stamped]
+        self.stamps = np.asarray([stamp for stamp, _ in stamped], np.int64)
+
+    def nearest(self, times: Int[np.ndarray, 't']) -> Int[np.ndarray, 't']:
+        """Returns which message is the nearest to each time."""
+        right = np.clip(np.searchsorted(self.stamps, times), 1, max(len(self.stamps) - 1, 1))
+        left = right - 1
+        right = np.minimum(right, len(self.stamps) - 1)
+        nearer = np.abs(self.stamps[right] - times) < np.abs(self.stamps[left] - times)
+        return np.where(nearer, right, left)
 
     def newest(self, times: Int[np.ndarray, 't'], max_age_ns: int) -> Int[np.ndarray, 't']:
         """Returns which message was the newest at each time; -1 where it was too old or none."""

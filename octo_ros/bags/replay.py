@@ -23,6 +23,7 @@ from octo_ros.errors import BagError
 from octo_ros.errors import TaskError
 from octo_ros.messages.conversions import stamp_ns
 from octo_ros.messages.runtime import Runtime
+from octo_ros.policy.profile import RobotProfile
 
 _LOG = logging.getLogger('octo_ros.bags')
 _NS = 1_000_000_000
@@ -35,7 +36,8 @@ class OfflineReplay:
     """Feeds one recording to a runtime that was prepared."""
 
     def __init__(self, runtime: Runtime, topics: TopicMap, *, names: Sequence[str], step_ns: int,
-                 fixed_task: bool = False, on_message: Callable[[], Any] | None = None,
+                 robot: RobotProfile | None = None, fixed_task: bool = False,
+                 on_message: Callable[[], Any] | None = None,
                  on_note: Callable[[str], Any] = _LOG.info) -> None:
         """Keeps its parts.
 
@@ -44,6 +46,7 @@ class OfflineReplay:
             topics: roles of the recording's topics.
             names: of the action dimensions.
             step_ns: duration of a policy step [ns].
+            robot: its profile, by which recorded twists and poses become actions.
             fixed_task: the runtime has its task already; the recorded instruction is ignored.
             on_message: called after every message, for a progress bar.
             on_note: told once each what the policy misses for the recorded tasks.
@@ -59,7 +62,8 @@ class OfflineReplay:
         # Newest stamp of every stream, and the newest time of recording under ''.
         self._events_ns: dict[str, int] = {}
         self._told: set[str] = set()
-        self._gathering = Gathering(topics, names, runtime.image_keys[0], step_ns)
+        self._gathering = Gathering(
+            topics, names, runtime.image_keys[0], step_ns, robot)
         self._result = self._gathering.result
 
     def run(self, messages: Iterable[BagMessage]) -> ReplayResult:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from octo_ros.array_typing import Float
-from octo_ros.messages.conversions import stamp_ns
 from octo_ros.policy.poses import angles_of_vector
 from octo_ros.policy.profile import GripperParams
 from octo_ros.policy.profile import RobotProfile
 
 TWIST = 'geometry_msgs/msg/TwistStamped'
+POSE = 'geometry_msgs/msg/PoseStamped'
 GRIPPER = 'std_msgs/msg/Float64MultiArray'
 # A twist that was overdue by more than half a step is missing, not late.
 _LONGEST_HOLD = 1.5
@@ -31,6 +31,34 @@ def gripper_number(command: float, params: GripperParams) -> float:
     return opening if params.open_is_one else 1.0 - opening
 
 
+def fit_fault(kind: str, profile: RobotProfile, gripper: str, option: str) -> str:
+    """Returns why twists or poses cannot become actions of a robot; '' if they can.
+
+    Args:
+        kind: `TWIST` or `POSE`.
+        profile: of the robot.
+        gripper: topic of the commands of its gripper, if any.
+        option: of the command line that names the topic of the twists or poses.
+    """
+    action, grippers = profile.action, profile.gripper.indices
+    word = 'twists' if kind == TWIST else 'poses'
+    if action.space != 'cartesian' or (kind == TWIST and not action.delta) or len(
+            action.names) != 6 + bool(grippers):
+        return (f"{word} must go with a robot profile of Cartesian "
+                f"{'deltas' if kind == TWIST else 'actions'} and one gripper at most, got the "
+                f"actions {', '.join(action.names)}; choose another {option} or --robot")
+    if grippers and not gripper:
+        return (f'{word} must come with --gripper for a robot that has one, got none; give the '
+                "topic of its commands, or a profile with 'gripper.indices: []'")
+    return ''
+
+
+def speed_of(message: Any) -> Float[np.ndarray, '6']:
+    """Returns linear [m/s] and angular [rad/s] speed of a TwistStamped."""
+    linear, angular = message.twist.linear, message.twist.angular
+    return np.array([linear.x, linear.y, linear.z, angular.x, angular.y, angular.z])
+
+
 def frame_fault(frame_id: str, profile: RobotProfile) -> str:
     """Returns what is wrong with the frame of a twist; '' for none, and for one without a name."""
     wanted = profile.action.delta_frame_id
@@ -42,7 +70,7 @@ def frame_fault(frame_id: str, profile: RobotProfile) -> str:
 
 
 class TwistMessages:
-    """Takes twists and gripper commands as they come, live or recorded."""
+    """Takes twists and gripper commands as they come."""
 
     def __init__(self, profile: RobotProfile) -> None:
         """Begins with an open gripper."""
@@ -59,16 +87,9 @@ class TwistMessages:
         if len(message.data):
             self._gripper = gripper_number(float(message.data[0]), self._profile.gripper)
 
-    def take(self, message: Any, now_ns: int) -> list[Step]:
-        """Takes a TwistStamped in the profile's frame; returns the steps that are over.
-
-        Args:
-            message: the twist.
-            now_ns: its time if it has no stamp [ns].
-        """
-        linear, angular = message.twist.linear, message.twist.angular
-        return self._actions.add(stamp_ns(message) or now_ns, np.array(
-            [linear.x, linear.y, linear.z, angular.x, angular.y, angular.z]), self._gripper)
+    def take(self, message: Any, time_ns: int) -> list[Step]:
+        """Takes a TwistStamped in the profile's frame; returns the steps that are over."""
+        return self._actions.add(time_ns, speed_of(message), self._gripper)
 
     def finish(self) -> list[Step]:
         """Ends the episode; returns the steps that are left."""
@@ -97,7 +118,7 @@ class TwistActions:
 
         Args:
             time_ns: its stamp [ns].
-            speed: linear [m/s] and angular [rad/s].
+            speed: linear [m/s] and angular [rad/s]; what is not finite makes its steps NaN.
             gripper: the action's number for the gripper, as it was told last.
 
         Returns:
@@ -113,7 +134,7 @@ class TwistActions:
         elif elapsed_ns > 0:
             self._interval_ns = elapsed_ns
             steps = self._hold(time_ns)
-        self._speed, self._gripper = np.asarray(speed, np.float64), gripper
+        self._speed, self._gripper = np.where(np.isfinite(speed), speed, np.nan), gripper
         return steps
 
     def finish(self) -> list[Step]:

@@ -47,6 +47,10 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
                         help='JointState topic, or feature, for proprio')
     parser.add_argument('--action-topic', metavar='TOPIC',
                         help='topic or feature of the action; the usual one if there')
+    parser.add_argument('--gripper', metavar='TOPIC',
+                        help='Float64MultiArray of the gripper, for a topic of TwistStamped or '
+                        "PoseStamped actions; from the profile's gripper.closed_value to "
+                        'gripper.open_value')
     parser.add_argument('--instruction-topic', metavar='TOPIC',
                         help='topic or feature of the instruction; the usual one if there')
     parser.add_argument('--faults', choices=('skip', 'mend', 'stop'), default='mend',
@@ -170,6 +174,8 @@ def _open(path: Path, args: argparse.Namespace, profile: 'RobotProfile',
     from octo_ros.data.datasets import open_dataset
     from octo_ros.data.import_spec import ImportSpec
 
+    if args.gripper:
+        raise ParameterError(f'--gripper must go with recordings, got the data set {path}')
     dataset = open_dataset(path, ImportSpec(
         cameras=_cameras(args), action=args.action_topic, state=args.state,
         instruction=args.instruction_topic, split=args.split, image_sizes=wanted,
@@ -233,8 +239,8 @@ def _read_bag(path: Path, args: argparse.Namespace, profile: 'RobotProfile',
     params = SamplingParams(step_s=profile.step_s, max_age_s=1.5 * profile.step_s)
     try:
         found = read_demonstration(
-            path, _topics(path, args, cameras), profile.action.names, params, wanted,
-            deltas=profile.motion_indices if profile.action.delta else ())
+            path, _topics(path, args, cameras, profile), profile.action.names, params, wanted,
+            deltas=profile.motion_indices if profile.action.delta else (), robot=profile)
         if args.actions == 'reached' and found.episode is not None:
             found = dataclasses.replace(found, episode=reached_episode(
                 found.episode, profile.gripper.indices, delta=profile.action.delta,
@@ -267,15 +273,20 @@ def _cameras_of(paths: Sequence[Path]) -> dict[str, str]:
     return _guess(list(topics))
 
 
-def _topics(path: Path, args: argparse.Namespace, cameras: Mapping[str, str]) -> 'TopicMap':
+def _topics(path: Path, args: argparse.Namespace, cameras: Mapping[str, str],
+            profile: 'RobotProfile') -> 'TopicMap':
+    from octo_ros.bags.command_actions import require_commands_to_fit
     from octo_ros.bags.episodes import map_topics
     from octo_ros.bags.reader import BagReader
 
     with BagReader(path, log=False) as bag:
         others = {'proprio': args.state} if args.state else {}
         try:
-            return map_topics(bag, tuple(cameras), cameras=cameras, others=others,
-                              instruction=args.instruction_topic, action=args.action_topic)
+            topics = map_topics(bag, tuple(cameras), cameras=cameras, others=others,
+                                instruction=args.instruction_topic, action=args.action_topic,
+                                gripper=args.gripper)
+            require_commands_to_fit(bag, topics, profile)
+            return topics
         except OctoError as error:
             raise type(error)('; '.join([str(error), *bag.damage])) from error
 

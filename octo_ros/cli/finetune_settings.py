@@ -43,7 +43,8 @@ def settled(args: argparse.Namespace, options: Options) -> Iterator[None]:
     episodes, training = _of_episodes(args, options), _of_training(args, options)
     begun = (args.out / STATE_FOLDER).is_dir()
     free = (_DATA,) if begun else (_DATA, *training)
-    absent = _values({'': TrainParams(), 'model.': ModelParams(), 'scratch.': ScratchParams()})
+    absent = {'gripper': None, **_values(
+        {'': TrainParams(), 'model.': ModelParams(), 'scratch.': ScratchParams()})}
     with contextlib.ExitStack() as run:
         with first_before_others('settings'):
             settings = {**episodes, **training,
@@ -84,7 +85,8 @@ def _of_episodes(args: argparse.Namespace, options: Options) -> dict[str, Any]:
         'camera': by_camera('--camera', args.camera), 'state': args.state,
         'action_topic': args.action_topic, 'instruction_topic': args.instruction_topic,
         'faults': args.faults, 'keep_failures': args.keep_failures, 'split': args.split,
-        'actions': args.actions, 'size': {key: list(size) for key, size in options.sizes.items()}}
+        'actions': args.actions, 'gripper': args.gripper,
+        'size': {key: list(size) for key, size in options.sizes.items()}}
 
 
 def _of_training(args: argparse.Namespace, options: Options) -> dict[str, Any]:

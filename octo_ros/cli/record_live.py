@@ -31,10 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                       help='JointState of what is measured')
     live.add_argument('--action', default='', metavar='TOPIC',
                       help='what the robot is told: JointState, Float64MultiArray, '
-                      'JointTrajectory, or TwistStamped, which is also kept as actions')
+                      'JointTrajectory, PoseStamped, or TwistStamped, which is also kept as '
+                      'actions')
     live.add_argument('--gripper', default='', metavar='TOPIC',
-                      help="Float64MultiArray of the gripper, for twists; from the profile's "
-                      'gripper.closed_value to gripper.open_value')
+                      help="Float64MultiArray of the gripper, for twists and poses; from the "
+                      "profile's gripper.closed_value to gripper.open_value")
     live.add_argument('--topic', action='append', default=[], help='any other topic to keep; it '
                       'may be silent')
     live.add_argument('--instruction', default='', metavar='TEXT', help='what is being done')

@@ -50,6 +50,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument('--joints', metavar='TOPIC', help='JointState topic of measured joints')
     parser.add_argument('--action-topic', metavar='TOPIC',
                         help='recorded action; /expert_action or /action if there')
+    parser.add_argument('--gripper', metavar='TOPIC',
+                        help='Float64MultiArray of the gripper, for recorded twists or poses')
     parser.add_argument('--instruction', metavar='TEXT',
                         help='the task; the one on the topic /instruction if left')
     parser.add_argument('--goal', action='append', default=[], metavar='KEY=IMAGE',
@@ -96,7 +98,8 @@ def run(args: argparse.Namespace) -> int:
     loop = _loop(args, profile)
     cameras = by_camera('--camera', args.camera)
     with BagReader(args.bag, clock_offset_s=args.clock_offset) as bag:
-        for topic in (*cameras.values(), args.proprio, args.pose, args.joints, args.action_topic):
+        for topic in (*cameras.values(), args.proprio, args.pose, args.joints, args.action_topic,
+                      args.gripper):
             if topic:  # before the checkpoint is loaded, which takes long
                 bag.require(topic)
         folder = args.out or Path('octo_replay') / bag.name
@@ -173,7 +176,7 @@ def _offline(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile'
         'checkpoint': args.checkpoint, 'checkpoint_step': args.step, 'seed': args.seed,
         'vocabulary': args.vocabulary, 'statistics_key': profile.statistics_key,
         'normalization_type': profile.normalization_type}, source='octo-ros replay'))
-    topics = _topics(args, bag, tuple(policy.spec.image_sizes))
+    topics = _topics(args, bag, tuple(policy.spec.image_sizes), profile)
     runtime = Runtime(policy, loop, profile, image_keys=topics.image_keys,
                       proprio=bool(args.proprio))
     runtime.prepare(_tell)
@@ -187,7 +190,7 @@ def _offline(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile'
     with _progress(bag, topics) as advance:
         replay = OfflineReplay(
             runtime, topics, names=profile.action.names, step_ns=loop.step_ns,
-            fixed_task=not runtime.task.empty, on_message=advance, on_note=_tell)
+            robot=profile, fixed_task=not runtime.task.empty, on_message=advance, on_note=_tell)
         result = replay.run(bag.messages(topics.topics))
     require_actions(result, max_age_s=loop.max_observation_age_s, taken_off_s=args.clock_offset)
     return result
@@ -203,7 +206,7 @@ def _live(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile',
     goals = _goals(args)
     # The node loads the model; here it would be a second one.
     topics = _topics(args, bag, checkpoint_image_keys(
-        args.checkpoint, None if args.step < 0 else args.step))
+        args.checkpoint, None if args.step < 0 else args.step), profile)
     with _progress(bag, topics) as advance:
         chunks = run_live(
             args.bag, cameras={key: topics.streams[key] for key in topics.image_keys},
@@ -222,7 +225,7 @@ def _live(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile',
     result = collect_live(
         bag.messages(topics.topics), chunks, topics, names=profile.action.names,
         loop=loop, task='' if goals and args.instruction is None else args.instruction,
-        pose_angles=profile.pose_angles)
+        pose_angles=profile.pose_angles, robot=profile)
     require_actions(result, max_age_s=loop.max_observation_age_s, taken_off_s=args.clock_offset)
     return result
 
@@ -242,14 +245,18 @@ def _read_image(path: Path) -> types.SimpleNamespace:
     return message
 
 
-def _topics(args: argparse.Namespace, bag: 'BagReader', image_keys: Sequence[str]) -> 'TopicMap':
+def _topics(args: argparse.Namespace, bag: 'BagReader', image_keys: Sequence[str],
+            profile: 'RobotProfile') -> 'TopicMap':
+    from octo_ros.bags.command_actions import require_commands_to_fit
     from octo_ros.bags.episodes import map_topics
 
     others = {'proprio': args.proprio, 'measured_pose': args.pose,
               'measured_joints': args.joints}
     topics = map_topics(
         bag, image_keys, cameras=by_camera('--camera', args.camera), action=args.action_topic,
+        gripper=args.gripper,
         others={name: topic for name, topic in others.items() if topic})
+    require_commands_to_fit(bag, topics, profile)
     if args.instruction is None and topics.instruction is None and not args.goal:
         raise ParameterError(
             "'--instruction' or '--goal' must be given: the recording has no topic /instruction")

@@ -21,6 +21,7 @@ from rclpy.serialization import deserialize_message
 from std_msgs.msg import Float64MultiArray
 
 from octo_ros.bags.episodes import ACTION_TYPES
+from octo_ros.bags.episodes import COMMAND_TYPES
 from octo_ros.bags.reader import IMAGE_TYPES
 from octo_ros.bags.recording import ACTION_TOPIC
 from octo_ros.bags.recording import INSTRUCTION_TOPIC
@@ -29,10 +30,12 @@ from octo_ros.bags.twist_actions import GRIPPER
 from octo_ros.bags.twist_actions import TWIST
 from octo_ros.bags.twist_actions import Step
 from octo_ros.bags.twist_actions import TwistMessages
+from octo_ros.bags.twist_actions import fit_fault
 from octo_ros.bags.twist_actions import frame_fault
 from octo_ros.errors import OctoError
 from octo_ros.errors import ParameterError
 from octo_ros.errors import closest
+from octo_ros.messages.conversions import stamp_ns
 from octo_ros.nodes.publishers import message_class
 from octo_ros.nodes.spin import Spinner
 from octo_ros.policy.profile import RobotProfile
@@ -50,7 +53,7 @@ class LiveTopics:
         cameras: images, raw or compressed.
         action: what the robot is told; twists are also recorded as actions of the policy.
         state: measured joints, if any.
-        gripper: commands of the gripper, for twists.
+        gripper: commands of the gripper, for twists and poses.
         others: anything else; it may be silent.
     """
 
@@ -69,7 +72,7 @@ class LiveTopics:
     def types(self) -> list[tuple[str, tuple[str, ...]]]:
         """Topics with the types that can be used later; none for any type."""
         wanted = [*((topic, IMAGE_TYPES) for topic in self.cameras),
-                  (self.action, (*ACTION_TYPES, TWIST)), (self.state, (STATE,)),
+                  (self.action, (*ACTION_TYPES, *COMMAND_TYPES)), (self.state, (STATE,)),
                   (self.gripper, (GRIPPER,)), *((topic, ()) for topic in self.others)]
         return [(topic, types) for topic, types in wanted if topic]
 
@@ -106,7 +109,7 @@ class LiveRecorder:
         try:
             for topic, types in topics.types:
                 self._require(topic, types, wait_s)
-            self._require_twists_to_fit()
+            self._require_commands_to_fit()
             for topic in self._kinds:
                 self._subscribe(topic)
         except BaseException:
@@ -193,20 +196,12 @@ class LiveRecorder:
                                  f'what it is to record, got {kind}; choose another topic')
         self._kinds[topic] = kind
 
-    def _require_twists_to_fit(self) -> None:
-        """Raises ParameterError for twists that cannot become actions of the robot."""
-        action, grippers = self._profile.action, self._profile.gripper.indices
-        if self._kinds[self._topics.action] != TWIST:
-            return
-        if action.space != 'cartesian' or not action.delta or len(action.names) != 6 + bool(
-                grippers):
-            raise ParameterError(
-                "twists must go with a robot profile of Cartesian deltas and one gripper at most, "
-                f"got the actions {', '.join(action.names)}; choose another --action or --robot")
-        if grippers and not self._topics.gripper:
-            raise ParameterError(
-                "twists must come with --gripper for a robot that has one, got none; give the "
-                "topic of its commands, or a profile with 'gripper.indices: []'")
+    def _require_commands_to_fit(self) -> None:
+        """Raises ParameterError for twists or poses that cannot become actions of the robot."""
+        kind = self._kinds[self._topics.action]
+        fault = fit_fault(kind, self._profile, self._topics.gripper, '--action')
+        if kind in COMMAND_TYPES and fault:
+            raise ParameterError(fault)
 
     def _subscribe(self, topic: str) -> None:
         kind = self._kinds[topic]
@@ -266,7 +261,8 @@ class LiveRecorder:
             return
         self._fault = self._fault or fault
         if not self._fault:
-            self._write_actions(self._bag, self._twists.take(message, now_ns))
+            self._write_actions(self._bag, self._twists.take(
+                message, stamp_ns(message) or now_ns))
 
     def _write_actions(self, bag: EpisodeBag, steps: Sequence[Step]) -> None:
         for begin_ns, action in steps:

@@ -76,6 +76,16 @@ class Pose:
         # Thousands of products would otherwise drift away from unit length.
         return Pose(self.position + translation, turned / np.linalg.norm(turned))
 
+    def motion_to(self, other: 'Pose', frame: str
+                  ) -> tuple[Float[np.ndarray, '3'], Float[np.ndarray, '4']]:
+        """Returns translation [m] and rotation with which `moved` gives the other pose."""
+        back = quaternions.qinverse(self.quaternion_wxyz)
+        translation = other.position - self.position
+        if frame == 'tool':
+            return (quaternions.rotate_vector(translation, back),
+                    quaternions.qmult(back, other.quaternion_wxyz))
+        return translation, quaternions.qmult(other.quaternion_wxyz, back)
+
 
 def rotation_vector(angles: Float[np.ndarray, '3'], order: str) -> Float[np.ndarray, '3']:
     """Returns axis times angle [rad] of the rotation that three Euler angles [rad] describe."""

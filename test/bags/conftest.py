@@ -30,10 +30,11 @@ class Recording:
         stamp_ns = START_NS + round(time_s * _NS)
         if topic not in self._connections:
             self._connections[topic] = self._writer.add_connection(topic, kind, typestore=STORE)
-        if kind != 'std_msgs/msg/String':
+        frame_id = fields.pop('frame_id', '')
+        if kind not in ('std_msgs/msg/String', 'std_msgs/msg/Float64MultiArray'):
             stamp = STORE.types['builtin_interfaces/msg/Time'](
                 sec=stamp_ns // _NS, nanosec=stamp_ns % _NS)
-            fields['header'] = STORE.types['std_msgs/msg/Header'](stamp=stamp, frame_id='')
+            fields['header'] = STORE.types['std_msgs/msg/Header'](stamp=stamp, frame_id=frame_id)
         message = STORE.types[kind](**fields)
         self._writer.write(
             self._connections[topic], stamp_ns, STORE.serialize_cdr(message, kind))
@@ -55,6 +56,24 @@ class Recording:
         empty = np.zeros(0)
         self.add(topic, 'sensor_msgs/msg/JointState', time_s, name=list(names),
                  position=np.asarray(values, np.float64), velocity=empty, effort=empty)
+
+    def twist(self, topic, time_s, speed, frame_id=''):
+        vector = STORE.types['geometry_msgs/msg/Vector3']
+        self.add(topic, 'geometry_msgs/msg/TwistStamped', time_s, frame_id=frame_id,
+                 twist=STORE.types['geometry_msgs/msg/Twist'](
+                     linear=vector(*speed[:3]), angular=vector(*speed[3:])))
+
+    def pose(self, topic, time_s, pose, frame_id=''):
+        self.add(topic, 'geometry_msgs/msg/PoseStamped', time_s, frame_id=frame_id,
+                 pose=STORE.types['geometry_msgs/msg/Pose'](
+                     position=STORE.types['geometry_msgs/msg/Point'](*pose.position),
+                     orientation=STORE.types['geometry_msgs/msg/Quaternion'](
+                         *pose.quaternion_xyzw)))
+
+    def numbers(self, topic, time_s, values):
+        self.add(topic, 'std_msgs/msg/Float64MultiArray', time_s,
+                 layout=STORE.types['std_msgs/msg/MultiArrayLayout'](dim=[], data_offset=0),
+                 data=np.asarray(values, np.float64))
 
     def close(self):
         self._writer.close()

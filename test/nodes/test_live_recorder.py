@@ -15,6 +15,9 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_msgs.msg import String
 
+from octo_ros.bags.demonstrations import SamplingParams
+from octo_ros.bags.demonstrations import read_demonstration
+from octo_ros.bags.episodes import TopicMap
 from octo_ros.bags.reader import BagReader
 from octo_ros.errors import BagError
 from octo_ros.errors import OctoError
@@ -71,7 +74,7 @@ def make():
 def test_an_episode_holds_what_came_between_start_and_stop(ros, robot, tmp_path):
     with make() as recorder:
         recorder.start(tmp_path / 'one', 'pick it up', {'robot': 'widowx'})
-        ros.wait_until(lambda: min(recorder.counts.values()) > 40, 'messages')
+        ros.wait_until(lambda: min(recorder.counts.values()) > 60, 'messages')
         counts = recorder.stop(True)
     with BagReader(tmp_path / 'one') as bag:
         assert not bag.damage
@@ -86,6 +89,10 @@ def test_an_episode_holds_what_came_between_start_and_stop(ros, robot, tmp_path)
     assert len(actions) >= 2
     # The last step may have ended before it was over.
     np.testing.assert_allclose(actions[-2].position, [0.02, 0, 0, 0, 0, 0.1, 0.25], atol=1e-9)
+    read = read_demonstration(
+        tmp_path / 'one', TopicMap({'image_primary': '/cam'}, None, TWIST, gripper=GRIPPER),
+        PROFILE.action.names, SamplingParams(), robot=PROFILE).episode.actions
+    np.testing.assert_allclose(read[1:-1], [actions[-2].position] * (len(read) - 2), atol=1e-7)
     stamps = [action.header.stamp.sec + action.header.stamp.nanosec / 1e9 for action in actions]
     np.testing.assert_allclose(np.diff(stamps), 0.2, atol=1e-6)
 
@@ -145,7 +152,8 @@ def test_a_topic_that_is_not_there_is_named_with_the_closest(ros, robot):
 
 @pytest.mark.parametrize(('topics', 'robot_name', 'words'), [
     (LiveTopics(('/state',), TWIST), 'widowx', "'/state' must have the type .*/Image"),
-    (LiveTopics(('/cam',), '/pose'), 'widowx', "'/pose' must have the type .*TwistStamped"),
+    (LiveTopics(('/cam',), '/cam'), 'widowx', "'/cam' must have the type .*TwistStamped"),
+    (LiveTopics(('/cam',), '/pose'), 'widowx', 'poses must come with --gripper'),
     (LiveTopics(('/cam',), TWIST, '/cam'), 'widowx', "'/cam' must have the type .*JointState"),
     (LiveTopics(('/cam',), TWIST, gripper='/state'), 'widowx', "'/state' must have the type std_"),
     (LiveTopics(('/cam',), TWIST), 'widowx', 'twists must come with --gripper'),

@@ -56,6 +56,17 @@ def test_a_tool_rotation_turns_about_the_axes_of_the_tool() -> None:
     np.testing.assert_allclose(rotation(pose), expected, atol=1e-12)
 
 
+@pytest.mark.parametrize('frame', ['base', 'tool'])
+def test_the_motion_from_one_pose_to_another_leads_there(frame) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        first, second = (Pose.from_euler(rng.normal(size=3), 3 * rng.normal(size=3), 'sxyz')
+                         for _ in range(2))
+        reached = first.moved(*first.motion_to(second, frame), frame)
+        np.testing.assert_allclose(reached.position, second.position, atol=1e-12)
+        np.testing.assert_allclose(rotation(reached), rotation(second), atol=1e-12)
+
+
 @pytest.mark.parametrize(('integration', 'x'), [('target', 0.32), ('measured', 0.31)])
 def test_deltas_add_to_the_previous_target_or_to_the_measured_pose(
     integration: str, x: float
