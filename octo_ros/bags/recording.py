@@ -30,6 +30,8 @@ import numpy as np
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2 import Writer
 from rosbags.typesys import Stores
+from rosbags.typesys import TypesysError
+from rosbags.typesys import get_types_from_msg
 from rosbags.typesys import get_typestore
 from rosbags.typesys.store import Typestore
 
@@ -99,6 +101,25 @@ class RecordedEpisode:
     joint_names: Sequence[str] = ()
     names: Sequence[str] = NAMES
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def register_types(definitions: Mapping[str, str]) -> None:
+    """Lets recordings hold messages of these types, given by name as the text of message files.
+
+    Types that are known already stay as they are.
+
+    Raises:
+        BagError: a definition cannot be read.
+    """
+    try:
+        new = {name: fields for kind, text in definitions.items() if kind not in _types().fielddefs
+               for name, fields in get_types_from_msg(text, kind).items()}
+        _types().register(new)
+        for name in new:
+            _types().generate_msgdef(name)
+    except TypesysError as error:
+        raise BagError(f"message types {', '.join(definitions)} must be such as recordings can "
+                       f'hold, got: {error}') from error
 
 
 class EpisodeBag:

@@ -26,6 +26,7 @@ from octo_ros.bags.reader import IMAGE_TYPES
 from octo_ros.bags.recording import ACTION_TOPIC
 from octo_ros.bags.recording import INSTRUCTION_TOPIC
 from octo_ros.bags.recording import EpisodeBag
+from octo_ros.bags.recording import register_types
 from octo_ros.bags.twist_actions import GRIPPER
 from octo_ros.bags.twist_actions import TWIST
 from octo_ros.bags.twist_actions import Step
@@ -36,6 +37,7 @@ from octo_ros.errors import OctoError
 from octo_ros.errors import ParameterError
 from octo_ros.errors import closest
 from octo_ros.messages.conversions import stamp_ns
+from octo_ros.nodes.message_definitions import definitions_of
 from octo_ros.nodes.publishers import message_class
 from octo_ros.nodes.spin import Spinner
 from octo_ros.policy.profile import RobotProfile
@@ -207,9 +209,11 @@ class LiveRecorder:
         kind = self._kinds[topic]
         try:
             message_type = message_class(kind)
+            register_types(definitions_of(kind))
         except (ImportError, AttributeError) as error:
-            raise ParameterError(f"topic '{topic}' must be of an installed type, got {kind}"
-                                 ) from error
+            raise ParameterError(
+                f"topic '{topic}' must be of a type that is installed here, got {kind} ({error}); "
+                "install and source its package, or leave the topic out") from error
         offered = [info.qos_profile for info in self._node.get_publishers_info_by_topic(topic)]
         reliable = offered and all(
             profile.reliability == ReliabilityPolicy.RELIABLE for profile in offered)
@@ -242,13 +246,13 @@ class LiveRecorder:
         def record(data: bytes) -> None:
             now_ns = self._now_ns()
             with self._lock:
-                self.counts[topic] += 1
                 if topic in self._latched:
                     self._latched[topic].append(data)
                 if topic == self._topics.gripper:
                     self._twists.take_gripper(deserialize_message(data, Float64MultiArray))
                 if self._bag is not None:
                     self._bag.write(topic, kind, now_ns, data)
+                self.counts[topic] += 1  # what was not written does not count
                 if topic == self._topics.action and kind == TWIST:
                     self._take_twist(now_ns, deserialize_message(data, TwistStamped))
 
