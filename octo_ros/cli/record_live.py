@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from octo_ros.cli import output_folder
 from octo_ros.errors import OctoError
 from octo_ros.errors import ParameterError
 
@@ -72,11 +73,13 @@ def run(args: argparse.Namespace) -> int:
     topics = LiveTopics(tuple(args.camera), args.action, args.state, args.gripper,
                         tuple(args.topic))
     with LiveRecorder(topics, profile) as recorder:
-        if args.duration:
-            print(f'Recording {_start(recorder, args)} for {args.duration:g} s.', flush=True)
-            _finish(recorder, args, lambda: _wait(args.duration))
-            return 0
-        return _by_keyboard(recorder, args)
+        args.out.mkdir(parents=True, exist_ok=True)
+        with output_folder.alone(args.out):  # two recorders would choose the same names
+            if args.duration:
+                print(f'Recording {_start(recorder, args)} for {args.duration:g} s.', flush=True)
+                _finish(recorder, args, lambda: _wait(args.duration))
+                return 0
+            return _by_keyboard(recorder, args)
 
 
 def _by_keyboard(recorder: 'LiveRecorder', args: argparse.Namespace) -> int:
@@ -124,7 +127,6 @@ def _ask() -> bool | None:
 
 
 def _start(recorder: 'LiveRecorder', args: argparse.Namespace) -> str:
-    args.out.mkdir(parents=True, exist_ok=True)
     name = _next_name(args.out)
     recorder.start(args.out / name, args.instruction, {'robot': args.robot or _ROBOT})
     return name

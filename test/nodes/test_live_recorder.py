@@ -207,7 +207,8 @@ def test_the_command_records_by_keyboard(ros, robot, tmp_path):
         output, errors = process.communicate('q\n', timeout=30)
     assert process.returncode == 0, (output, errors)
     assert errors.splitlines() == ['warning: nothing came on /quiet'] * 2
-    assert sorted(item.name for item in tmp_path.iterdir()) == ['episode_0000', 'episode_0001']
+    assert sorted(item.name for item in tmp_path.iterdir()) == [
+        '.lock', 'episode_0000', 'episode_0001']
     with BagReader(tmp_path / 'episode_0001') as bag:
         assert [item.message.data for item in bag.messages(['/success'])] == [False]
 
@@ -237,9 +238,25 @@ def test_ctrl_c_in_an_episode_asks_what_becomes_of_it(
         output, errors = process.communicate(answer + '\n', timeout=30)
     assert process.returncode == 130, (output, errors)
     assert 'Traceback' not in errors
-    assert [item.name for item in tmp_path.iterdir()] == ['episode_0000'], (output, errors)
+    assert [item.name for item in tmp_path.glob('episode*')] == ['episode_0000'], (output, errors)
     with BagReader(tmp_path / 'episode_0000') as bag:
         assert [item.message.data for item in bag.messages(['/success'])] == [success]
+
+
+def test_two_recorders_in_one_folder_do_not_take_each_other_s_names(ros, robot, tmp_path):
+    (tmp_path / '.partial-killed').mkdir()
+    command = [Path(sys.executable).parent / 'octo-ros', 'record', tmp_path, '--live', '--camera',
+               '/cam', '--action', TWIST, '--gripper', GRIPPER, '--instruction', 'go']
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          text=True) as first:
+        assert 'Enter: begin' in first.stdout.readline()
+        assert [item.name for item in tmp_path.iterdir()] == ['.lock']
+        second = subprocess.run([*command, '--duration', '1'], capture_output=True, text=True,
+                                check=False)
+        assert second.returncode == 2
+        assert 'must be used by one command at a time' in second.stderr
+        first.communicate('q\n', timeout=30)
+    assert [item.name for item in tmp_path.iterdir()] == ['.lock']
 
 
 @pytest.mark.parametrize(('options', 'words'), [
