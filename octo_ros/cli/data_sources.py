@@ -246,6 +246,8 @@ def _read_bag(path: Path, args: argparse.Namespace, profile: 'RobotProfile',
                 found.episode, profile.gripper.indices, delta=profile.action.delta,
                 angles=profile.angle_indices))
         return str(path), found
+    except ParameterError:  # of an option: no recording is at fault
+        raise
     except (BagError, DataError, ObservationError) as error:
         return str(path), error
     except Exception as error:  # of one recording: the others are still to be told of

@@ -195,6 +195,8 @@ def test_build_stops_at_a_fault_when_told_and_leaves_nothing(bags, tmp_path, cap
     (['--camera', 'primary'], 'KEY=VALUE'),
     (['--camera', 'primary=/a', '--camera', 'image_primary=/b'],
      "'--camera' must name 'image_primary' once, got /a and /b"),
+    (['--camera', 'primary=/x', '--camera', 'third=/x'],
+     'data: every camera must have a topic of its own, got image_primary=/x, image_third=/x'),
     (['--camera', 'primary=/nowhere'], "must have the topic '/nowhere'"),
     (['--out', 'x', '--size', 'primary=big'], 'primary=256x256'),
     (['--out', 'x', '--size', 'primary=0x32'], "of at least 1x1 pixel, got 'primary=0x32'"),
