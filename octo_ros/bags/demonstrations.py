@@ -6,6 +6,7 @@ newest message that was there by then, as the policy does at run time.
 """
 
 import dataclasses
+from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +20,14 @@ from octo_ros.array_typing import Int
 from octo_ros.bags.command_actions import command_actions
 from octo_ros.bags.command_actions import is_command
 from octo_ros.bags.episodes import TopicMap
-from octo_ros.bags.episodes import decode_action
 from octo_ros.bags.faster_actions import add_up
+from octo_ros.bags.faster_actions import rate_fault
 from octo_ros.bags.instructions import read_facts
 from octo_ros.bags.instructions import read_instruction
+from octo_ros.bags.joint_names import AS_RECORDED
+from octo_ros.bags.joint_names import JointNames
+from octo_ros.bags.joint_names import action_reader
+from octo_ros.bags.joint_names import with_joints
 from octo_ros.bags.reader import BagReader
 from octo_ros.bags.readings import read_frames
 from octo_ros.bags.readings import read_states
@@ -33,6 +38,7 @@ from octo_ros.data.findings import Demonstration
 from octo_ros.data.findings import Finding
 from octo_ros.data.findings import close_stretches
 from octo_ros.data.findings import longest
+from octo_ros.data.frames import Run
 from octo_ros.data.frames import Trouble
 from octo_ros.data.frames import in_runs
 from octo_ros.errors import BagError
@@ -66,6 +72,7 @@ def read_demonstration(path: str | Path, topics: TopicMap, action_names: Sequenc
                        params: SamplingParams,
                        image_sizes: Mapping[str, tuple[int, int]] | None = None, *,
                        deltas: Sequence[int] = (), robot: RobotProfile | None = None,
+                       joints: JointNames = AS_RECORDED
                        ) -> Demonstration:
     """Reads a recording.
 
@@ -82,15 +89,17 @@ def read_demonstration(path: str | Path, topics: TopicMap, action_names: Sequenc
         deltas: which numbers of the action are changes; they are added up where actions come
             faster than steps.
         robot: its profile, by which twists and poses become actions.
+        joints: names of the state's and action's numbers that all recordings are to have.
 
     Raises:
-        BagError: the recording is missing or has nothing that can be read.
+        BagError: the recording is missing, has nothing that can be read, or other joints.
     """
     if topics.action is None:
         raise BagError(f'recording {path} must have an action topic to learn from, got none; say '
                        'which with --action-topic')
     return _Sampler(
-        Path(path), topics, action_names, params, image_sizes or {}, deltas, robot).sample()
+        Path(path), topics, action_names, params, image_sizes or {}, deltas, robot,
+        joints).sample()
 
 
 class _Sampler:
@@ -98,7 +107,7 @@ class _Sampler:
 
     def __init__(self, path: Path, topics: TopicMap, names: Sequence[str], params: SamplingParams,
                  sizes: Mapping[str, tuple[int, int]], deltas: Sequence[int],
-                 robot: RobotProfile | None) -> None:
+                 robot: RobotProfile | None, joints: JointNames) -> None:
         self._path = path
         self._topics = topics
         self._names = names
@@ -106,6 +115,7 @@ class _Sampler:
         self._sizes = sizes
         self._deltas = np.asarray(deltas, np.int64)
         self._robot = robot
+        self._joints = joints
         self._findings: list[Finding] = []
         self._start_ns = 0
 
@@ -209,19 +219,11 @@ class _Sampler:
 
     def _check_rate(self, actions: RecordedStream, nearest: Int[np.ndarray, 't']) -> bool:
         """Returns whether steps have several actions each, which are to become one."""
-        interval_s, step_s = actions.interval_s, self._params.step_s
-        lost = len(np.setdiff1d(actions.stamps[nearest.min():nearest.max()],
-                                actions.stamps[nearest])) if self._deltas.size else 0
-        differs = interval_s and abs(interval_s - step_s) > self._params.rate_tolerance * step_s
-        if not differs and not lost:
-            return False
-        faster = bool(lost) or interval_s < step_s
-        done = '' if not faster else (
-            '; their changes are added up' if self._deltas.size else
-            '; the last target of each step is taken')
-        text = (f'actions come every {interval_s:.3f} s, the policy step is {step_s:.3f} s'
-                if differs else f'{lost} action{"s" if lost > 1 else ""} more than policy steps')
-        self._note('rate', actions.topic, None, text + done)
+        text, faster = rate_fault(
+            actions.stamps, actions.interval_s, nearest, step_s=self._params.step_s,
+            tolerance=self._params.rate_tolerance, adds=bool(self._deltas.size))
+        if text:
+            self._note('rate', actions.topic, None, text)
         return faster
 
     def _check_slow(self, stream: RecordedStream) -> None:
@@ -255,12 +257,14 @@ class _Sampler:
     def _decoded(self, stream: RecordedStream, index: Int[np.ndarray, 'n'],
                  times: Int[np.ndarray, 'n']) -> tuple[Float[np.ndarray, 'n ad'], np.ndarray]:
         """Returns these messages' actions; NaN, a note and True behind it for what is none."""
+        read, odd = action_reader(stream, self._names, self._joints)
+        self._note_runs(stream.topic, stream.stamps, odd)
         values = np.full((len(index), len(self._names)), np.nan)
         unread = np.zeros(len(index), bool)
         troubles: list[Trouble] = []
         for place, number in enumerate(index):
             try:
-                values[place] = decode_action(stream.messages[number], self._names)
+                values[place] = read(stream.messages[number])
             except BagError as error:
                 troubles.append(Trouble(place, 'action', str(error)))
                 unread[place] = True
@@ -274,7 +278,10 @@ class _Sampler:
                  actions: Float[np.ndarray, 't ad']) -> Episode | None:
         images, present, proprio = {}, {}, None
         for key, topic in self._topics.streams.items():
-            stream = streams[topic]
+            stream, names = streams[topic], tuple[str, ...]()
+            if key == PROPRIO:
+                stream, names, odd = with_joints(stream, self._joints)
+                self._note_runs(topic, streams[topic].stamps, odd)
             index = stream.newest(times, round(self._params.max_age_s * _NS))
             if not (index >= 0).any():
                 self._note('missing', topic, None, f'no message for {key} was there in time')
@@ -283,7 +290,7 @@ class _Sampler:
                              f'nothing newer than {self._params.max_age_s:g} s')
             self._check_slow(stream)
             if key == PROPRIO:
-                proprio, troubles = read_states(stream, index)
+                proprio, troubles = read_states(stream, index, names)
                 self._note_troubles(topic, times, troubles)
                 if proprio is None:
                     self._note('missing', topic, None, 'no finite state')
@@ -317,7 +324,10 @@ class _Sampler:
     def _note_troubles(self, topic: str, times: Int[np.ndarray, 't'],
                        troubles: Sequence[Trouble], unit: str = 'steps') -> None:
         """Notes steps with one fault that follow each other once."""
-        for row, kind, text, count in in_runs(troubles, range(len(times)), unit):
+        self._note_runs(topic, times, in_runs(troubles, range(len(times)), unit))
+
+    def _note_runs(self, topic: str, times: Int[np.ndarray, 't'], runs: Iterable[Run]) -> None:
+        for row, kind, text, count in runs:
             self._note(kind, topic, None if row is None else self._time(times[row]), text, count)
 
     def _note_steps(self, kind: str, topic: str, times: Int[np.ndarray, 't'], hit: np.ndarray,

@@ -42,3 +42,27 @@ def add_up(stamps: Int[np.ndarray, 'n'], values: Float[np.ndarray, 'n ad'],
     ended = stamps[-1] + interval_ns >= times + step_ns - interval_ns / 2
     numbers = np.arange(len(times))
     return found, np.isin(numbers, steps) & ended & ~np.isin(numbers, torn)
+
+
+def rate_fault(stamps: Int[np.ndarray, 'n'], interval_s: float, nearest: Int[np.ndarray, 't'], *,
+               step_s: float, tolerance: float, adds: bool) -> tuple[str, bool]:
+    """Returns what is odd about the rate of actions, if anything, and if steps have several each.
+
+    Args:
+        stamps: when each action was given, in order [ns].
+        interval_s: from one to the next [s].
+        nearest: which of them each step would take.
+        step_s: duration of a policy step [s].
+        tolerance: part of it by which the interval of actions may differ.
+        adds: they are changes, which are added up, and none may be lost.
+    """
+    lost = len(np.setdiff1d(stamps[nearest.min():nearest.max()], stamps[nearest])) if adds else 0
+    differs = interval_s and abs(interval_s - step_s) > tolerance * step_s
+    if not differs and not lost:
+        return '', False
+    faster = bool(lost) or interval_s < step_s
+    done = '' if not faster else (
+        '; their changes are added up' if adds else '; the last target of each step is taken')
+    text = (f'actions come every {interval_s:.3f} s, the policy step is {step_s:.3f} s'
+            if differs else f'{lost} action{"s" if lost > 1 else ""} more than policy steps')
+    return text + done, faster

@@ -11,8 +11,8 @@ from octo_ros.bags.command_actions import command_actions
 from octo_ros.bags.command_actions import is_command
 from octo_ros.bags.episodes import TopicMap
 from octo_ros.bags.episodes import action_stamp_ns
-from octo_ros.bags.episodes import decode_action
 from octo_ros.bags.episodes import require_finite
+from octo_ros.bags.joint_names import ActionReader
 from octo_ros.bags.reader import BagMessage
 from octo_ros.bags.recorded_stream import RecordedStream
 from octo_ros.bags.results import ReplayResult
@@ -46,6 +46,7 @@ class Gathering:
         self.result = ReplayResult()
         self._topics = topics
         self._names = tuple(names)
+        self._read_action = ActionReader(names)
         self._step_ns = step_ns
         self._robot = robot
         self._commands = RecordedStream(topics.action or '')
@@ -97,7 +98,7 @@ class Gathering:
     def _keep_action(self, message: BagMessage) -> None:
         stamp_ns = action_stamp_ns(message.message, message.log_ns)
         try:
-            action = decode_action(message.message, self._names)
+            action = self._read_action(message.message)
             require_finite(action, self._names)
         except BagError as error:
             self._faults += 1

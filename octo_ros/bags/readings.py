@@ -1,7 +1,9 @@
 """Frames and states at policy steps, read from the messages of a topic, and their faults."""
 
+import functools
 from collections import Counter
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,13 +36,19 @@ def read_frames(stream: RecordedStream, index: Int[np.ndarray, 't'],
     return Frames(*_read(stream, index, decode, 'image', 'image'))
 
 
-def read_states(stream: RecordedStream, index: Int[np.ndarray, 't']
+def read_states(stream: RecordedStream, index: Int[np.ndarray, 't'], names: Sequence[str] = ()
                 ) -> tuple[Float[np.ndarray, 't p'] | None, list[Trouble]]:
     """Returns the state at every step, the last good one where there is none, and the faults.
 
     States are None when there is no good one. Before the first good one it is taken itself.
+
+    Args:
+        stream: the topic of the state.
+        index: which message each step takes; -1 for none.
+        names: joints to take, in this order; all as they come when empty.
     """
-    rows, troubles = _read(stream, index, decode_joint_state, 'nan', 'state')
+    rows, troubles = _read(
+        stream, index, functools.partial(decode_joint_state, names=names), 'nan', 'state')
     good = [place for place, row in enumerate(rows) if row is not None]
     if not good:
         return None, troubles

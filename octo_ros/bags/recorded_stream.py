@@ -1,11 +1,13 @@
 """The messages of one recorded topic, in order of their stamps."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
 
 import numpy as np
 
+from octo_ros.array_typing import Bool
 from octo_ros.array_typing import Int
 from octo_ros.bags.clock_jumps import find_lags
 from octo_ros.bags.episodes import action_stamp_ns
@@ -87,6 +89,13 @@ class RecordedStream:
         order = np.argsort(stamps, kind='stable')
         self.messages = [self.messages[index] for index in recorded[order]]
         self.stamps = stamps[order]
+
+    def only(self, good: Bool[np.ndarray, 'n']) -> 'RecordedStream':
+        """Returns the stream with some of its messages, once they are sorted."""
+        found = copy.copy(self)
+        found.messages = [self.messages[index] for index in np.flatnonzero(good)]
+        found.stamps = self.stamps[good]
+        return found
 
     def behind_ns(self, other: 'RecordedStream') -> int:
         """By how much more than the other's its times of recording lie behind its stamps [ns].

@@ -24,6 +24,7 @@ from octo_ros.workers import worker_pool
 
 if TYPE_CHECKING:
     from octo_ros.bags.episodes import TopicMap
+    from octo_ros.bags.joint_names import JointNames
     from octo_ros.data.findings import Demonstration
     from octo_ros.policy.profile import RobotProfile
 
@@ -45,6 +46,9 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
                         'primary=observation.images.top; once for each')
     parser.add_argument('--state', metavar='TOPIC',
                         help='JointState topic, or feature, for proprio')
+    parser.add_argument('--state-names', nargs='+', default=[], metavar='JOINT',
+                        help="joints to take from it, in the order of the node's proprio_names; "
+                        'all if left, in the order of the first recording')
     parser.add_argument('--action-topic', metavar='TOPIC',
                         help='topic or feature of the action; the usual one if there')
     parser.add_argument('--gripper', metavar='TOPIC',
@@ -92,6 +96,9 @@ def read_all(args: argparse.Namespace, wanted: Mapping[str, tuple[int, int]], *,
 
     if args.readers < 1:
         raise ParameterError(f'--readers must be at least 1, got {args.readers}')
+    if len(set(args.state_names)) < len(args.state_names):
+        raise ParameterError('--state-names must name each joint once, got '
+                             + ' '.join(args.state_names))
     profile = load_profile(args.robot)
     parts: list[Iterator[Found]] = []
     total: int | None = 0
@@ -178,6 +185,7 @@ def _open(path: Path, args: argparse.Namespace, profile: 'RobotProfile',
         raise ParameterError(f'--gripper must go with recordings, got the data set {path}')
     dataset = open_dataset(path, ImportSpec(
         cameras=_cameras(args), action=args.action_topic, state=args.state,
+        state_names=tuple(args.state_names),
         instruction=args.instruction_topic, split=args.split, image_sizes=wanted,
         default_size=default_size, action_names=profile.action.names,
         grippers=profile.gripper.indices, delta=profile.action.delta, angles=profile.angle_indices,
@@ -191,9 +199,12 @@ def _open_bags(paths: Sequence[Path], args: argparse.Namespace, profile: 'RobotP
                wanted: Mapping[str, tuple[int, int]]) -> tuple[Iterator[Found], int]:
     if args.split:
         raise ParameterError(f'--split must go with RLDS data sets, got the recording {paths[0]}')
+    if args.state_names and not args.state:
+        raise ParameterError('--state-names must go with --state, the topic that has them, got '
+                             'no --state')
     cameras = _cameras(args) or _cameras_of(paths)
     read = functools.partial(_read_bag, args=args, profile=profile, wanted=wanted,
-                             cameras=cameras)
+                             cameras=cameras, joints=_joints_of(paths, args, profile, cameras))
     processes = min(args.readers, len(paths))
     results = map(read, paths) if processes == 1 else _in_processes(read, paths, processes)
     return _with_faults(results), len(paths)
@@ -230,8 +241,8 @@ def _in_processes(read: Callable[[Path], _T], paths: Sequence[Path], processes: 
 
 
 def _read_bag(path: Path, args: argparse.Namespace, profile: 'RobotProfile',
-              wanted: Mapping[str, tuple[int, int]], cameras: Mapping[str, str]
-              ) -> tuple[str, 'Demonstration | OctoError']:
+              wanted: Mapping[str, tuple[int, int]], cameras: Mapping[str, str],
+              joints: 'JointNames') -> tuple[str, 'Demonstration | OctoError']:
     from octo_ros.bags.demonstrations import SamplingParams
     from octo_ros.bags.demonstrations import read_demonstration
     from octo_ros.data.relabel import reached_episode
@@ -240,7 +251,8 @@ def _read_bag(path: Path, args: argparse.Namespace, profile: 'RobotProfile',
     try:
         found = read_demonstration(
             path, _topics(path, args, cameras, profile), profile.action.names, params, wanted,
-            deltas=profile.motion_indices if profile.action.delta else (), robot=profile)
+            deltas=profile.motion_indices if profile.action.delta else (), robot=profile,
+            joints=joints)
         if args.actions == 'reached' and found.episode is not None:
             found = dataclasses.replace(found, episode=reached_episode(
                 found.episode, profile.gripper.indices, delta=profile.action.delta,
@@ -273,6 +285,27 @@ def _cameras_of(paths: Sequence[Path]) -> dict[str, str]:
     if errors and not topics:
         raise errors[0]
     return _guess(list(topics))
+
+
+def _joints_of(paths: Sequence[Path], args: argparse.Namespace, profile: 'RobotProfile',
+               cameras: Mapping[str, str]) -> 'JointNames':
+    """Returns how the first recordings that name their states and actions do so."""
+    from octo_ros.bags.joint_names import JointNames
+    from octo_ros.bags.joint_names import find_names
+    from octo_ros.bags.reader import BagReader
+
+    state, action = tuple(args.state_names), tuple[str, ...]()
+    for path in paths:
+        if action and (state or not args.state):
+            break
+        try:
+            topics = _topics(path, args, cameras, profile)
+            with BagReader(path, log=False) as bag:
+                found = find_names(bag, topics, profile.action.names)
+        except BagError:  # is told when it is read
+            continue
+        state, action = state or found.state, action or found.action
+    return JointNames(state, action, chosen=bool(args.state_names))
 
 
 def _topics(path: Path, args: argparse.Namespace, cameras: Mapping[str, str],

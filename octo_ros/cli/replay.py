@@ -46,6 +46,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                         help='topic of a camera of the checkpoint; once for each camera; '
                         'topics that name a key if left')
     parser.add_argument('--proprio', metavar='TOPIC', help='JointState topic for proprio')
+    parser.add_argument('--proprio-names', nargs='+', default=[], metavar='JOINT',
+                        help='joints to take from it, in this order; all as they come if left')
     parser.add_argument('--pose', metavar='TOPIC', help='PoseStamped topic of the measured pose')
     parser.add_argument('--joints', metavar='TOPIC', help='JointState topic of measured joints')
     parser.add_argument('--action-topic', metavar='TOPIC',
@@ -88,6 +90,9 @@ def run(args: argparse.Namespace) -> int:
         check_instruction(args.instruction)
     if not math.isfinite(args.clock_offset):
         raise ParameterError(f"'--clock-offset' must be finite, got {args.clock_offset}")
+    if args.proprio_names and not args.proprio:
+        raise ParameterError("'--proprio-names' must go with --proprio, the topic that has them, "
+                             'got no --proprio')
     if args.max_error is not None and not args.max_error >= 0.0:  # nor is NaN
         raise ParameterError(f"'--max-error' must be at least 0, got {args.max_error}")
     if not 0.0 <= args.min_compared <= 1.0:
@@ -178,7 +183,7 @@ def _offline(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile'
         'normalization_type': profile.normalization_type}, source='octo-ros replay'))
     topics = _topics(args, bag, tuple(policy.spec.image_sizes), profile)
     runtime = Runtime(policy, loop, profile, image_keys=topics.image_keys,
-                      proprio=bool(args.proprio))
+                      proprio=bool(args.proprio), proprio_names=args.proprio_names)
     runtime.prepare(_tell)
     for key, image in goals.items():
         runtime.set_goal(key, image)
@@ -220,7 +225,8 @@ def _live(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile',
                 'policy.checkpoint_step': args.step, 'policy.seed': args.seed,
                 'policy.vocabulary': args.vocabulary, 'loop.window': args.window,
                 'loop.execution': args.execution, 'loop.execute_steps': args.execute_steps,
-                'proprio': bool(args.proprio)},
+                'proprio': bool(args.proprio),
+                **({'proprio_names': args.proprio_names} if args.proprio_names else {})},
             clock_offset_s=args.clock_offset, on_message=advance)
     result = collect_live(
         bag.messages(topics.topics), chunks, topics, names=profile.action.names,

@@ -22,6 +22,7 @@ class ImportSpec:
             the features' names when empty.
         action: feature with the action; the usual one when None.
         state: feature with the proprio; the usual one, if it is there, when None.
+        state_names: which of its numbers to take, by name, in this order; all when empty.
         instruction: feature with the instruction; the usual ones when None.
         split: part of the data set; `train` if there is one, else everything, when None.
         image_sizes: observation key to height and width, to resize frames as they are read; as
@@ -40,6 +41,7 @@ class ImportSpec:
     cameras: Mapping[str, str] = dataclasses.field(default_factory=dict)
     action: str | None = None
     state: str | None = None
+    state_names: tuple[str, ...] = ()
     instruction: str | None = None
     split: str | None = None
     image_sizes: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
@@ -72,6 +74,25 @@ class ImportSpec:
             f'{where} must have the {len(self.action_names)} numbers of the robot profile '
             f"({', '.join(self.action_names)}), got {size}{told}; name a profile that fits with "
             '--robot')
+
+    def state_columns(self, where: str, size: int, names: Sequence[str] | None) -> list[int]:
+        """Returns which numbers of a feature are the state's, in the order of `state_names`.
+
+        Args:
+            where: data set and feature, for the message.
+            size: how many numbers the feature has.
+            names: what the data set calls them, if it says.
+
+        Raises:
+            DataError: one that was asked for is not there.
+        """
+        known = list(names or ())
+        for name in self.state_names:
+            if name not in known:
+                raise DataError(f"{where} must have the name '{name}', got "
+                                f"{', '.join(known) or 'no names'}{closest(name, known)}; choose "
+                                'others with --state-names, or leave it out')
+        return [known.index(name) for name in self.state_names] or list(range(size))
 
 
 def find_feature(where: str, name: str, known: Sequence[str], prefixes: Sequence[str] = ()) -> str:

@@ -68,6 +68,8 @@ class LeRobotSource:
             for key, name in spec.cameras.items()} or guess_cameras(str(root), self._info.cameras)
         self._order = spec.columns(f"{root}: '{self._action.key}'", self._action.shape[0],
                                    self._action.names)
+        self._joints = [] if self._state is None else spec.state_columns(
+            f"{root}: '{self._state.key}'", self._state.shape[0], self._state.names)
         step_edges(1, 1.0 / self._info.fps, spec.step_s, str(root))
         if spec.reached and self._state is None:
             raise DataError(f"{root} must have '{STATE}' to take reached actions from, got none; "
@@ -126,7 +128,7 @@ class LeRobotSource:
             name=name, cameras=cameras, interval_s=interval_s, action_name=self._action.key,
             actions=_numbers(table, self._action.key, self._action.shape[0], name)[:, self._order],
             states=None if self._state is None else _numbers(
-                table, self._state.key, self._state.shape[0], name),
+                table, self._state.key, self._state.shape[0], name)[:, self._joints],
             state_name=self._state.key if self._state else '', whole=np.append(steps, True),
             instructions=self._instructions(entry, table), success=self._success(entry, table),
             metadata=entry.extra.metadata)

@@ -177,6 +177,8 @@ class _Reader:
         return name, values[:, order]
 
     def _state_name(self) -> str | None:
+        if self._spec.state_names:  # this format has no names
+            self._spec.state_columns(self._name, 0, None)
         if self._spec.state is None and f'{_OBSERVATION}state' not in self._features:
             return None
         return find_feature(self._name, self._spec.state or 'state', sorted(self._features),

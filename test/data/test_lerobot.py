@@ -74,6 +74,12 @@ def test_numbers_are_taken_by_name_and_frames_at_the_wanted_size(root):
     assert found.episode.images['image_primary'].shape == (5, 16, 16, 3)
 
 
+def test_numbers_of_the_state_are_chosen_by_name(root):
+    files.write_v21(root, EPISODES[:1])
+    (found,) = read(root, state_names=('yaw', 'x'))
+    np.testing.assert_array_equal(found.episode.proprio, EPISODES[0]['state'][:, [5, 0]])
+
+
 def test_faster_rows_are_put_together_into_policy_steps(root):
     files.write_v21(root, [files.episode(0, 9)])
     (found,) = read(root, step_s=0.4)
@@ -209,6 +215,7 @@ def test_rows_that_are_missing_are_told(root):
 
 @pytest.mark.parametrize(('spec', 'message'), [
     ({'action': 'acton'}, "did you mean 'action'"),
+    ({'state_names': ('yaaw',)}, r"must have the name 'yaaw', .* .did you mean 'yaw'"),
     ({'state': 'stat'}, "did you mean 'state'"),
     ({'action': files.CAMERA}, 'must be a vector of numbers, got video'),
     ({'cameras': {'image_primary': 'tip'}}, "did you mean 'top'"),
