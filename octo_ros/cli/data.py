@@ -34,7 +34,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
         'training does.')
     actions = parser.add_subparsers(dest='action', required=True, metavar='ACTION')
     check = actions.add_parser(
-        'check', help='report gaps, wrong rates, missing cameras, NaN and odd stamps')
+        'check', help='report gaps, wrong rates, missing cameras, NaN, odd stamps and grippers')
     add_source_options(check)
     build = actions.add_parser(
         'build', aliases=['import'], help='write an episode set of recordings and data sets')

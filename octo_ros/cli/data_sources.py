@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from octo_ros.bags.episodes import TopicMap
     from octo_ros.bags.joint_names import JointNames
     from octo_ros.data.findings import Demonstration
+    from octo_ros.data.grippers import Grippers
     from octo_ros.policy.profile import RobotProfile
 
 _LOG = logging.getLogger('octo_ros.data')
@@ -68,6 +69,9 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--actions', choices=('recorded', 'reached'), default='recorded',
                         help='take motions as recorded, or from the states that were reached, '
                         'with a binary gripper, as Octo was trained on BridgeData (recorded)')
+    parser.add_argument('--gripper-range', nargs=2, type=float, metavar=('CLOSED', 'OPEN'),
+                        help='recorded numbers of a closed and an open gripper, which are scaled '
+                        "to the policy's 0 to 1; left: these already")
     parser.add_argument('--split', help='part of an RLDS data set (train)')
 
 
@@ -100,6 +104,7 @@ def read_all(args: argparse.Namespace, wanted: Mapping[str, tuple[int, int]], *,
         raise ParameterError('--state-names must name each joint once, got '
                              + ' '.join(args.state_names))
     profile = load_profile(args.robot)
+    _grippers(args, profile)  # a wrong option is no recording's fault
     parts: list[Iterator[Found]] = []
     total: int | None = 0
     for of_sets, paths in itertools.groupby(find_recordings(args.source), is_dataset):
@@ -188,8 +193,8 @@ def _open(path: Path, args: argparse.Namespace, profile: 'RobotProfile',
         state_names=tuple(args.state_names),
         instruction=args.instruction_topic, split=args.split, image_sizes=wanted,
         default_size=default_size, action_names=profile.action.names,
-        grippers=profile.gripper.indices, delta=profile.action.delta, angles=profile.angle_indices,
-        step_s=profile.step_s,
+        grippers=profile.gripper.indices, gripper=_grippers(args, profile),
+        delta=profile.action.delta, angles=profile.angle_indices, step_s=profile.step_s,
         reached=args.actions == 'reached'))
     print(dataset.summary)
     return ((str(path), item) for item in dataset), dataset.total
@@ -245,14 +250,17 @@ def _read_bag(path: Path, args: argparse.Namespace, profile: 'RobotProfile',
               joints: 'JointNames') -> tuple[str, 'Demonstration | OctoError']:
     from octo_ros.bags.demonstrations import SamplingParams
     from octo_ros.bags.demonstrations import read_demonstration
+    from octo_ros.data.grippers import with_grippers
     from octo_ros.data.relabel import reached_episode
 
     params = SamplingParams(step_s=profile.step_s, max_age_s=1.5 * profile.step_s)
     try:
+        topics = _topics(path, args, cameras, profile)
         found = read_demonstration(
-            path, _topics(path, args, cameras, profile), profile.action.names, params, wanted,
+            path, topics, profile.action.names, params, wanted,
             deltas=profile.motion_indices if profile.action.delta else (), robot=profile,
             joints=joints)
+        found = with_grippers(found, _grippers(args, profile), str(topics.action))
         if args.actions == 'reached' and found.episode is not None:
             found = dataclasses.replace(found, episode=reached_episode(
                 found.episode, profile.gripper.indices, delta=profile.action.delta,
@@ -267,6 +275,12 @@ def _read_bag(path: Path, args: argparse.Namespace, profile: 'RobotProfile',
         return str(path), BagError(
             f'recording {path} must be one that can be read, got {type(error).__name__}: {error}; '
             'this is an error of octo_ros, please report it')
+
+
+def _grippers(args: argparse.Namespace, profile: 'RobotProfile') -> 'Grippers':
+    from octo_ros.data.grippers import Grippers
+
+    return Grippers.of(profile, args.gripper_range, reached=args.actions == 'reached')
 
 
 def _cameras_of(paths: Sequence[Path]) -> dict[str, str]:

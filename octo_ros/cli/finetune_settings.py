@@ -43,7 +43,7 @@ def settled(args: argparse.Namespace, options: Options) -> Iterator[None]:
     episodes, training = _of_episodes(args, options), _of_training(args, options)
     begun = (args.out / STATE_FOLDER).is_dir()
     free = (_DATA,) if begun else (_DATA, *training)
-    absent = {'gripper': None, 'state_names': [], **_values(
+    absent = {'gripper': None, 'gripper_range': None, 'state_names': [], **_values(
         {'': TrainParams(), 'model.': ModelParams(), 'scratch.': ScratchParams()})}
     with contextlib.ExitStack() as run:
         with first_before_others('settings'):
@@ -86,7 +86,7 @@ def _of_episodes(args: argparse.Namespace, options: Options) -> dict[str, Any]:
         'state_names': args.state_names, 'action_topic': args.action_topic,
         'instruction_topic': args.instruction_topic,
         'faults': args.faults, 'keep_failures': args.keep_failures, 'split': args.split,
-        'actions': args.actions, 'gripper': args.gripper,
+        'actions': args.actions, 'gripper': args.gripper, 'gripper_range': args.gripper_range,
         'size': {key: list(size) for key, size in options.sizes.items()}}
 
 

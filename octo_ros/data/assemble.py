@@ -123,6 +123,11 @@ class _Assembly:
             return self._result(None)
         states = None if raw.states is None else self._states(raw.states)
         actions, good = self._actions(edges)
+        if spec.gripper is not None:
+            actions = spec.gripper.scaled(actions)
+            for text in spec.gripper.faults(actions[good]):
+                self._note('gripper', raw.action_name, None, text)
+            actions = spec.gripper.clipped(actions)
         rows = edges[:-1]
         if spec.reached:
             if states is None:

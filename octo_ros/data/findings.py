@@ -14,8 +14,8 @@ class Finding:
 
     Attributes:
         source: path of the recording, or name of the episode.
-        kind: `gap`, `rate`, `missing`, `nan`, `action`, `state`, `stamps`, `image`, `damage`,
-            `instruction` or `unusable`.
+        kind: `gap`, `rate`, `missing`, `nan`, `action`, `state`, `gripper`, `stamps`, `image`,
+            `damage`, `instruction` or `unusable`.
         topic: the topic or feature where it was found; empty for the whole recording.
         time_s: since the first action [s]; None when it has no one place.
         text: what is wrong, in words.

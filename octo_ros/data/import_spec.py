@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from collections.abc import Sequence
 
+from octo_ros.data.grippers import Grippers
 from octo_ros.errors import DataError
 from octo_ros.errors import closest
 
@@ -30,6 +31,7 @@ class ImportSpec:
         default_size: size for those keys instead.
         action_names: names of the action's numbers, in the order wanted.
         grippers: which of them are grippers.
+        gripper: their units, to scale and check them; taken as they are when None.
         delta: whether the others are changes per step.
         angles: which of them are rotations [rad].
         step_s: duration of a policy step [s].
@@ -48,6 +50,7 @@ class ImportSpec:
     default_size: tuple[int, int] | None = None
     action_names: tuple[str, ...] = ('x', 'y', 'z', 'roll', 'pitch', 'yaw', 'gripper')
     grippers: tuple[int, ...] = (6,)
+    gripper: Grippers | None = None
     delta: bool = True
     angles: tuple[int, ...] = (3, 4, 5)
     step_s: float = 0.2

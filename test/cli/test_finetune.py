@@ -161,7 +161,8 @@ def episode_set(bags, tmp_path):
 @pytest.mark.parametrize('options', [
     ['--size', 'primary=16x16'], ['--actions', 'reached'], ['--camera', 'primary=/camera'],
     ['--state', '/state'], ['--action-topic', '/action'], ['--instruction-topic', '/text'],
-    ['--faults', 'stop'], ['--state-names', 'x'], ['--keep-failures'], ['--split', 'train']])
+    ['--faults', 'stop'], ['--state-names', 'x'],
+    ['--gripper-range', '0', '255'], ['--keep-failures'], ['--split', 'train']])
 def test_options_that_an_episode_set_cannot_follow_are_refused(
         episode_set, tmp_path, capsys, options):
     out = tmp_path / 'run'

@@ -21,7 +21,9 @@ def episode(seed, length, *, task='lift the block', size=(32, 48)):
     """Returns an episode whose frames are of one grey each: 10 * seed + 20 * row + 30."""
     rng = np.random.default_rng(seed)
     grey = (30 + 10 * seed + 20 * np.arange(length)).astype(np.uint8)
-    return {'action': rng.normal(size=(length, 7)).astype(np.float32),
+    action = rng.normal(size=(length, 7)).astype(np.float32)
+    action[:, 6] = action[:, 6] > 0.0  # closed or open
+    return {'action': action,
             'state': rng.normal(size=(length, 7)).astype(np.float32), 'task': task,
             'frames': np.broadcast_to(grey[:, None, None, None], (length, *size, 3))}
 

@@ -1,0 +1,126 @@
+"""Grippers of recorded actions in the policy's units, and what tells that they are in others.
+
+An absolute gripper is 0 to 1 for the policy, up to noise. Recordings may hold what their driver
+takes: 0 to 255, metres, -1 to 1. Training would take such numbers as they are.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from octo_ros.array_typing import Float
+from octo_ros.data.findings import Demonstration
+from octo_ros.data.findings import Finding
+from octo_ros.data.relabel import binary_gripper
+from octo_ros.errors import ParameterError
+from octo_ros.policy.profile import GripperParams
+from octo_ros.policy.profile import RobotProfile
+
+_TOLERANCE = 0.2  # leaders and their calibration are off by as much; no other unit comes so close
+_MOVES = 0.015  # a gripper that changes by less, in whatever unit, stands still
+
+
+@dataclasses.dataclass(frozen=True)
+class Grippers:
+    """The grippers of an action, and the units in which they were recorded.
+
+    Attributes:
+        names: of the action's numbers.
+        params: of the robot's profile.
+        ends: recorded numbers for fully closed and fully open; the policy's own when None.
+        reached: they will be made binary, as by `relabel.binary_gripper`.
+    """
+
+    names: tuple[str, ...]
+    params: GripperParams
+    ends: tuple[float, float] | None = None
+    reached: bool = False
+
+    @classmethod
+    def of(cls, profile: RobotProfile, ends: list[float] | None, *, reached: bool) -> 'Grippers':
+        """Returns those of a robot.
+
+        Raises:
+            ParameterError: the ends are not two numbers that differ, or there is no gripper.
+        """
+        if ends is None:
+            return cls(profile.action.names, profile.gripper, reached=reached)
+        closed, opened = ends
+        if not np.isfinite(ends).all() or closed == opened:
+            raise ParameterError('--gripper-range must be two finite numbers that differ, got '
+                                 f'{closed:g} {opened:g}')
+        if not profile.gripper.indices:
+            raise ParameterError('--gripper-range must go with a robot profile that has a '
+                                 "gripper, got 'gripper.indices: []'")
+        return cls(profile.action.names, profile.gripper, (closed, opened), reached)
+
+    def scaled(self, actions: Float[np.ndarray, 't ad']) -> Float[np.ndarray, 't ad']:
+        """Returns the actions with their grippers in the policy's units, not clipped."""
+        if self.ends is None:
+            return actions
+        closed, opened = self.ends
+        found = actions.copy()
+        for index in self.params.indices:
+            opening = (actions[:, index] - closed) / (opened - closed)
+            found[:, index] = opening if self.params.open_is_one else 1.0 - opening
+        return found
+
+    def clipped(self, actions: Float[np.ndarray, 't ad']) -> Float[np.ndarray, 't ad']:
+        """Returns the actions with grippers that were scaled within 0 to 1."""
+        if self.ends is None:
+            return actions
+        found, indices = actions.copy(), list(self.params.indices)
+        found[:, indices] = np.clip(actions[:, indices], 0.0, 1.0)
+        return found
+
+    def faults(self, actions: Float[np.ndarray, 't ad']) -> list[str]:
+        """Returns what tells of other units, for each gripper that is absolute.
+
+        Args:
+            actions: all of an episode, scaled and not clipped.
+        """
+        if self.params.mode != 'absolute' or not len(actions):
+            return []
+        found = []
+        for index in self.params.indices:
+            values = actions[:, index]
+            text = self._fault(values)
+            if text:
+                span = f'{values.min():.3g} to {values.max():.3g}'
+                found.append(f"'{self.names[index]}' goes from {span}{self._fix(text, values)}")
+        return found
+
+    def _fault(self, values: Float[np.ndarray, 't']) -> str:
+        low, high = float(values.min()), float(values.max())
+        one, zero = ('open', 'closed') if self.params.open_is_one else ('closed', 'open')
+        if low < -_TOLERANCE or high > 1.0 + _TOLERANCE:
+            return f'must be from 0 ({zero}) to 1 ({one})'
+        limit = self.params.threshold if self.params.open_is_one else 1.0 - self.params.threshold
+        # A gripper that may be half open may also stay nearly closed.
+        if high - low < _MOVES or not self.params.binarize:
+            return ''
+        if high <= limit or (low > limit and low < 1.0 - _TOLERANCE):
+            return f'never passes {limit:g}, between {zero} and {one}'
+        settled = binary_gripper(values)
+        if self.reached and low <= limit < high and settled.min() == settled.max():
+            return 'never gets both below 0.05 and above 0.95, as reached actions need'
+        return ''
+
+    def _fix(self, text: str, values: Float[np.ndarray, 't']) -> str:
+        if self.ends is not None:
+            return (f' as --gripper-range {self.ends[0]:g} {self.ends[1]:g} scales it, and '
+                    f'{text}; give the numbers of fully closed and fully open')
+        return (f', and {text}; --gripper-range CLOSED OPEN, with its numbers for both (such as '
+                f'{values.min():.3g} {values.max():.3g}), scales it')
+
+
+def with_grippers(found: Demonstration, grippers: Grippers, topic: str) -> Demonstration:
+    """Returns a demonstration with its grippers in the policy's units, and their faults."""
+    episode = found.episode
+    if episode is None:
+        return found
+    actions = grippers.scaled(episode.actions)
+    findings = [Finding(episode.name, 'gripper', topic, None, text)
+                for text in grippers.faults(actions)]
+    return Demonstration(dataclasses.replace(episode, actions=grippers.clipped(actions)),
+                         (*found.findings, *findings))
