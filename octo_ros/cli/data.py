@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from octo_ros.cli.data_sources import add_source_options
-from octo_ros.cli.data_sources import by_camera
 from octo_ros.cli.data_sources import read_all
+from octo_ros.cli.source_options import add_source_options
+from octo_ros.cli.source_options import by_camera
 from octo_ros.errors import BagError
 from octo_ros.errors import ParameterError
 from octo_ros.errors import closest

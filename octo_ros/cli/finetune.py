@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from octo_ros.cli import closed_loop_test
 from octo_ros.cli import data
-from octo_ros.cli import data_sources
 from octo_ros.cli import finetune_settings
+from octo_ros.cli import source_options
 from octo_ros.cli import training_options
 from octo_ros.cli.interrupts import kept_until_imported
 from octo_ros.cli.training_options import Options
@@ -83,7 +83,7 @@ def _check_source(args: argparse.Namespace) -> None:
     if len(args.source) > 1:
         raise ParameterError('one episode set or several recordings must be given, got '
                              + ', '.join(map(str, args.source)))
-    options = data_sources.options_of_recordings(args) + ['--size'] * bool(args.size)
+    options = source_options.options_of_recordings(args) + ['--size'] * bool(args.size)
     if options:
         raise ParameterError(
             f"{', '.join(options)} must not go with an episode set, got {sets[0]}; build the set "
@@ -222,7 +222,7 @@ def _open_episodes(args: argparse.Namespace, sizes: Mapping[str, tuple[int, int]
     folder = args.out / finetune_settings.EPISODES
     if (folder / INDEX).is_file():
         return EpisodeSet(folder)
-    wanted = {data_sources.full_key(key) for key in data_sources.pairs('--camera', args.camera)}
+    wanted = set(source_options.by_camera('--camera', args.camera))
     chosen = {key: size for key, size in sizes.items() if not wanted or key in wanted}
     return data.build(args, folder, chosen)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from octo_ros.cli import output_folder
 from octo_ros.cli import training_data
-from octo_ros.cli.data_sources import by_camera
+from octo_ros.cli.source_options import by_camera
 from octo_ros.cli.training_options import Options
 from octo_ros.cli.weights import weights_of
 from octo_ros.params import to_flat

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from octo_ros.cli import named_checkpoint
 from octo_ros.cli import replay_report
-from octo_ros.cli.data_sources import by_camera
+from octo_ros.cli.source_options import by_camera
 from octo_ros.errors import ObservationError
 from octo_ros.errors import ParameterError
 from octo_ros.params import from_flat

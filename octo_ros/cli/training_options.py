@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from typing import Any
 
 from octo_ros.cli import data
-from octo_ros.cli import data_sources
+from octo_ros.cli import source_options
 from octo_ros.cli.named_checkpoint import checkpoint_path
 from octo_ros.errors import ParameterError
 from octo_ros.params import from_flat
@@ -87,7 +87,7 @@ def read(args: argparse.Namespace) -> Options:
     preset = find_preset(args.preset) if args.preset else Preset()
     values = preset.values() | _given(args)
     checkpoint = preset.checkpoint if args.checkpoint is None else args.checkpoint
-    sizes = {data_sources.full_key(camera): size for camera, size in preset.sizes.items()}
+    sizes = {source_options.full_key(camera): size for camera, size in preset.sizes.items()}
     options = Options(
         train=_group(TrainParams, values, ''),
         model=_group(ModelParams, values, 'model.'),
@@ -162,7 +162,7 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
     """Returns the parameters that were given, by dotted name."""
     import yaml
 
-    given = data_sources.pairs('--set', args.set)
+    given = source_options.pairs('--set', args.set)
     values = {name: yaml.safe_load(text) for name, text in given.items()}
     values = {name: tuple(value) if isinstance(value, list) else value
               for name, value in values.items()}
