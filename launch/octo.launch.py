@@ -18,6 +18,8 @@ from launch_ros.substitutions import FindPackageShare
 from launch import LaunchContext
 from launch import LaunchDescription
 from octo_ros.errors import ParameterError
+from octo_ros.nodes.launching import LOG_LEVELS
+from octo_ros.nodes.launching import SWITCH
 from octo_ros.nodes.launching import end_together
 from octo_ros.nodes.launching import require_name
 from octo_ros.nodes.launching import strict
@@ -77,10 +79,11 @@ def arguments() -> list[DeclareLaunchArgument]:
         'autostart': 'true or false: configure and activate at start.',
         'arm_at_start': 'false: publish chunks but no commands until ~/arm is called.',
         'use_sim_time': 'true or false: follow /clock.',
-        'log_level': 'debug, info, warn or error.',
+        'log_level': 'How much the node says.',
     }
     defaults = {'log_level': 'info'}
-    choices = {'transport': ['', 'raw', 'compressed']}
+    choices = {'transport': ['', 'raw', 'compressed'], 'log_level': LOG_LEVELS,
+               **{name: ['', *SWITCH] for name in SWITCHES}}
     return [
         DeclareLaunchArgument(name, default_value=defaults.get(name, ''), description=text,
                               choices=choices.get(name))

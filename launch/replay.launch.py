@@ -19,6 +19,7 @@ from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchContext
 from launch import LaunchDescription
+from octo_ros.nodes.launching import SWITCH
 from octo_ros.nodes.launching import end_together
 from octo_ros.nodes.launching import strict
 
@@ -30,13 +31,14 @@ def generate_launch_description() -> LaunchDescription:
     return strict(LaunchDescription([
         DeclareLaunchArgument('bag', description='Recording: a rosbag2 folder or file.'),
         DeclareLaunchArgument('rate', default_value='1.0', description='Speed of the replay.'),
-        DeclareLaunchArgument('loop', default_value='false', description='Start over at the end.'),
+        DeclareLaunchArgument('loop', default_value='false', choices=SWITCH,
+                              description='Start over at the end.'),
         DeclareLaunchArgument(
             'topics', default_value='',
             description='Topics of the recording to play, separated by spaces; all if left, but '
                         'for /clock and the like.'),
         DeclareLaunchArgument(
-            'clock', default_value='true',
+            'clock', default_value='true', choices=SWITCH,
             description='Keep the recorded stamps and publish /clock; false: present stamps.'),
         # The recording's instruction, wherever the namespace of the controller is.
         DeclareLaunchArgument('instruction_topic', default_value=RECORDED,

@@ -14,6 +14,8 @@ from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchContext
 from launch import LaunchDescription
+from octo_ros.nodes.launching import LOG_LEVELS
+from octo_ros.nodes.launching import SWITCH
 from octo_ros.nodes.launching import end_together
 from octo_ros.nodes.launching import strict
 
@@ -35,11 +37,12 @@ ARGUMENTS = {
 def generate_launch_description() -> LaunchDescription:
     """Returns the description that `ros2 launch` runs."""
     return strict(LaunchDescription([
-        *(DeclareLaunchArgument(name, default_value=default, description=text)
-          for name, (_, default, text) in ARGUMENTS.items()),
+        *(DeclareLaunchArgument(name, default_value=default, description=text,
+                                choices=SWITCH if kind is bool else None)
+          for name, (kind, default, text) in ARGUMENTS.items()),
         DeclareLaunchArgument('namespace', default_value='', description='Namespace.'),
-        DeclareLaunchArgument('log_level', default_value='info',
-                              description='debug, info, warn or error.'),
+        DeclareLaunchArgument('log_level', default_value='info', choices=LOG_LEVELS,
+                              description='How much the node says.'),
         OpaqueFunction(function=actions),
     ]), alone=[end_together('octo_sim')])
 

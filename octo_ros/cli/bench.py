@@ -58,7 +58,7 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measures and prints."""
     from octo_ros.nodes.isolation import isolated
-    if args.repeats < 1 or args.limit <= 0:
+    if args.repeats < 1 or not args.limit > 0:  # nor is NaN
         raise ParameterError('--repeats must be >= 1 and --limit > 0, got '
                              f'{args.repeats} and {args.limit}')
     report: dict[str, Any] = {'machine': machine(), 'models': {}}

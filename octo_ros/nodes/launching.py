@@ -23,6 +23,9 @@ from octo_ros.errors import OctoError
 from octo_ros.errors import ParameterError
 from octo_ros.errors import closest
 
+# launch itself refuses others without the name of the argument, and rcl without the levels.
+SWITCH = ('true', 'false', 'True', 'False')
+LOG_LEVELS = ('debug', 'info', 'warn', 'error', 'fatal')
 # What a remapping takes: `rcl` has no more in names than this.
 _NAME = re.compile(r'(~?/)?[a-z_]\w*(/[a-z_]\w*)*', re.ASCII | re.IGNORECASE)
 # Read by launch itself, for any process.

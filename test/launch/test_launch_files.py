@@ -127,6 +127,19 @@ def test_octo_says_what_is_wrong_and_ends(launch) -> None:
     assert 'Traceback' not in running.output
 
 
+@pytest.mark.parametrize(('file', 'word', 'choices'), [
+    ('octo.launch.py', 'autostart:=maybe', "'true', 'false'"),
+    ('octo.launch.py', 'log_level:=verbose', "'debug', 'info', 'warn'"),
+    ('replay.launch.py', 'clock:=maybe', "'true', 'false'"),
+    ('sim.launch.py', 'viewer:=maybe', "'true', 'false'")])
+def test_a_value_that_cannot_be_is_refused_with_the_name_of_its_argument(
+        launch, file: str, word: str, choices: str) -> None:
+    running = launch(file, word, *(['bag:=any'] if file.startswith('replay') else []))
+    name, _, value = word.partition(':=')
+    running.wait_for(f'"{name}".*"{value}".*{choices}')
+    assert running.wait() == 1
+
+
 def test_a_launch_file_around_octo_goes_on_when_the_controller_fails(
         launch, prefix, tmp_path: pathlib.Path) -> None:
     own = tmp_path / 'own.launch.py'
