@@ -27,9 +27,18 @@ def worker_pool(processes: int, prepare: Callable[..., Any] | None = None,
         processes, _begin, (prepare, tuple(arguments)))
 
 
-def _begin(prepare: Callable[..., Any] | None, arguments: tuple[Any, ...]) -> None:
+def follow_parent() -> None:
+    """Leaves Ctrl-C to the parent of this worker, and ends it when that one ends or is killed.
+
+    A terminal sends Ctrl-C to all processes; it is for the parent. To be called in a process that
+    `multiprocessing` started.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _begin(prepare: Callable[..., Any] | None, arguments: tuple[Any, ...]) -> None:
+    follow_parent()
     if prepare is not None:
         prepare(*arguments)
 

@@ -1,6 +1,5 @@
 """Keeps the trainer fed: batches made ahead by Grain, in threads or worker processes."""
 
-import signal
 from collections.abc import Generator
 from typing import Any
 
@@ -8,6 +7,7 @@ import grain
 from absl import flags
 
 from octo_ros.data.batches import BatchSource
+from octo_ros.workers import follow_parent
 
 _AHEAD = 4
 
@@ -31,7 +31,7 @@ def batches(source: BatchSource, *, start: int = 0, workers: int = 0
         if not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()  # Grain's workers read flags that only absl apps parse
         stream = stream.mp_prefetch(grain.MultiprocessingOptions(
-            num_workers=workers, per_worker_buffer_size=_AHEAD), _leave_ctrl_c)
+            num_workers=workers, per_worker_buffer_size=_AHEAD), _begin)
     iterator = iter(stream)
     try:
         yield from iterator
@@ -41,6 +41,6 @@ def batches(source: BatchSource, *, start: int = 0, workers: int = 0
             iterator.close()
 
 
-def _leave_ctrl_c(_index: int, _count: int) -> None:
-    """Called in each worker: a terminal sends Ctrl-C to all processes; it is for the trainer."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _begin(_index: int, _count: int) -> None:
+    """Called in each worker. Those of Grain would wait for ever for a trainer that was killed."""
+    follow_parent()

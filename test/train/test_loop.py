@@ -1,5 +1,6 @@
 """Whole runs: they learn, stop when told, go on to the bit, and use several devices."""
 
+import contextlib
 import csv
 import gc
 import json
@@ -24,6 +25,9 @@ from octo_ros.train.loop import train
 from octo_ros.train.params import OptimizerParams
 from octo_ros.train.params import TrainParams
 from octo_ros.train.saving import StateStore
+from test.processes import alive
+from test.processes import children
+from test.processes import wait_until
 from test.train.conftest import run_params
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,7 +48,8 @@ def start(episodes, compilation_cache):
 
     yield start
     for process in started:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # workers, too
         process.communicate()
 
 
@@ -116,6 +121,17 @@ def test_ctrl_c_keeps_the_last_state_and_workers_say_nothing(start, tmp_path):
     saved = [int(path.name) for path in (tmp_path / 'run/state').iterdir()
              if path.name.isdigit()]
     assert max(saved) >= last
+
+
+def test_workers_end_when_the_trainer_is_killed(start, tmp_path):
+    process = start(tmp_path / 'run', steps=100_000, workers=2)
+    for line in process.stdout:
+        if line.strip() == '3':
+            break
+    workers = children(process.pid)
+    assert len(workers) >= 2
+    process.kill()
+    wait_until(lambda: not any(map(alive, workers)), 'the end of the workers', timeout_s=20)
 
 
 @pytest.fixture(scope='module')
