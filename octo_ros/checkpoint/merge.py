@@ -20,8 +20,8 @@ class MergeReport:
     """How a loaded tree differs from the wanted one, by `/`-joined parameter path.
 
     Attributes:
-        missing: wanted by the model, not in the file: path to shape.
-        unexpected: in the file, not wanted by the model: path to shape.
+        missing: wanted by the model, not taken from the file: path to shape.
+        unexpected: in the file, not taken for the model: path to shape.
         reshaped: in both with different shapes: path to (wanted, loaded).
         copied: number of parameters taken over.
     """
@@ -50,7 +50,7 @@ class MergeReport:
 
 
 def merge_params(
-    target: Mapping[str, Any], loaded: Mapping[str, Any],
+    target: Mapping[str, Any], loaded: Mapping[str, Any], *, without: tuple[str, ...] = (),
 ) -> tuple[dict[str, Any], MergeReport]:
     """Copies every loaded parameter whose path and shape the target has.
 
@@ -58,6 +58,8 @@ def merge_params(
         target: nested mappings whose leaves have `shape` and `dtype`: `jax.ShapeDtypeStruct`s, or
             arrays when parameters that the file lacks are to keep their values.
         loaded: nested mappings of arrays.
+        without: how paths begin that are not copied, though they fit; the report tells of them
+            as missing and as unexpected.
 
     Returns:
         The merged tree, in the target's structure and data types, and the report. Leaves that
@@ -65,7 +67,7 @@ def merge_params(
     """
     wanted = flatten(target)
     given = flatten(loaded)
-    shared = wanted.keys() & given.keys()
+    shared = {path for path in wanted.keys() & given.keys() if not path.startswith(without)}
     fitting = {path for path in shared if wanted[path].shape == given[path].shape}
     report = MergeReport(
         missing={path: wanted[path].shape for path in wanted.keys() - shared},

@@ -1,25 +1,20 @@
 """From a model and an episode set to a trained checkpoint in the released layout."""
 
 import dataclasses
-import functools
 import json
 import sys
-from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from octo_ros import params as schema
-from octo_ros.array_typing import Float
 from octo_ros.array_typing import Int
 from octo_ros.checkpoint.merge import MergeReport
 from octo_ros.checkpoint.merge import flatten
-from octo_ros.checkpoint.merge import merge_params
 from octo_ros.checkpoint.spec_registry import build_module
 from octo_ros.data.batches import BatchSource
 from octo_ros.data.batches import BatchSpec
@@ -40,7 +35,6 @@ from octo_ros.train.adapt import finetunes_language
 from octo_ros.train.adapt import horizon_of
 from octo_ros.train.adapt import no_augmentation
 from octo_ros.train.adapt import record_run
-from octo_ros.train.adapt import with_pieces
 from octo_ros.train.devices import Devices
 from octo_ros.train.devices import is_first
 from octo_ros.train.evaluate import Evaluator
@@ -48,6 +42,9 @@ from octo_ros.train.freezing import frozen_keys
 from octo_ros.train.loop import Outcome
 from octo_ros.train.loop import Setup
 from octo_ros.train.loop import Test
+from octo_ros.train.merging import begin_with_mean
+from octo_ros.train.merging import begin_with_places
+from octo_ros.train.merging import merged_model
 from octo_ros.train.params import TrainParams
 
 CHECKPOINT_FOLDER = 'checkpoint'
@@ -113,11 +110,11 @@ def plan_finetune(base: OctoModel, episodes: EpisodeSet, model_params: ModelPara
     processor = base.text_processor if sources.language else None
     source = sources.make(subsets[0])
     example = _example(source, processor)
-    model, report = _merged(
+    model, report = merged_model(
         base, config, example, params.seed,
-        lambda fresh: _begin_with_places(
-            _begin_with_mean(fresh, source.mean_action), config, model_params.proprio_start),
-        {dataset: statistics} if dataset else statistics)
+        lambda fresh: begin_with_places(
+            begin_with_mean(fresh, source.mean_action), config, model_params.proprio_start),
+        {dataset: statistics} if dataset else statistics, fresh_head=model_params.head != 'keep')
     evaluators = _evaluators(model, sources, subsets[1], params, devices)
     setup = Setup(
         module=model.module, params=model.params, frozen_keys=frozen,
@@ -266,57 +263,6 @@ def _example(source: BatchSource, processor: Any) -> dict[str, Any]:
     if processor is not None:
         batch['task']['language_instruction'] = processor.encode([''])
     return batch
-
-
-def _merged(base: OctoModel, config: Mapping[str, Any], example: Mapping[str, Any], seed: int,
-            begin: Callable[[Mapping[str, Any]], Mapping[str, Any]],
-            statistics: Mapping[str, Any]) -> tuple[OctoModel, MergeReport]:
-    module = build_module(config['model'], params_shapes=base.params)
-    example = with_pieces(example, module)
-    mask = example['observation']['timestep_pad_mask']
-    init = functools.partial(module.init, jax.random.key(seed))
-    shapes = jax.eval_shape(init, example['observation'], example['task'], mask)['params']
-    merged, report = merge_params(shapes, base.params)
-    if not report.exact:
-        fresh = jax.jit(init)(example['observation'], example['task'], mask)['params']
-        merged, report = merge_params(begin(fresh), base.params)
-    model = OctoModel(module, merged, config, example, dataset_statistics=statistics,
-                      text_processor=base.text_processor)
-    return model, report
-
-
-def _begin_with_mean(params: Mapping[str, Any], mean: Float[np.ndarray, 'ad']) -> dict[str, Any]:
-    """Lets fresh linear heads begin with the mean action, not with noise of the actions' size.
-
-    From a few episodes noise is not unlearnt before the rest is learnt by heart.
-    """
-    changed = dict(params)
-    for group, values in params.items():
-        if 'mean_proj' in values:
-            kernel, bias = values['mean_proj']['kernel'], values['mean_proj']['bias']
-            changed[group] = {**values, 'mean_proj': {
-                'kernel': jnp.zeros_like(kernel),
-                'bias': jnp.tile(jnp.asarray(mean, bias.dtype), len(bias) // len(mean))}}
-    return changed
-
-
-def _begin_with_places(params: Mapping[str, Any], config: Mapping[str, Any], deviation: float
-                       ) -> dict[str, Any]:
-    """Lets tokens of fresh proprio numbers begin with places of deviation 1, and smaller numbers.
-
-    A layer norm follows: of a number that is large beside its place only the sign would be left,
-    and one that is small comes out nearly in proportion.
-    """
-    changed = dict(params['octo_transformer'])
-    tokenizers = config['model']['observation_tokenizers'] if deviation else {}
-    for name, spec in tokenizers.items():
-        if spec['name'] != 'LowdimObsTokenizer' or spec['kwargs'].get('discretize'):
-            continue
-        for part, wanted in (('projection', deviation), ('pos_embedding', 1.0)):
-            changed[f'obs_{name}_{part}'] = jax.tree.map(
-                lambda leaf, wanted=wanted: leaf * (wanted / jnp.maximum(jnp.std(leaf), 1e-6)),
-                changed[f'obs_{name}_{part}'])
-    return {**params, 'octo_transformer': changed}
 
 
 def _evaluators(model: OctoModel, sources: _Sources, subset: np.ndarray, params: TrainParams,

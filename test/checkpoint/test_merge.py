@@ -26,6 +26,14 @@ def test_equal_trees_are_copied_whole():
     assert jax.tree.structure(merged) == jax.tree.structure(TARGET)
 
 
+def test_what_is_to_be_fresh_is_not_copied_though_it_fits():
+    loaded = {'stem': {'scale': np.ones(4)}, 'head': {'bias': np.zeros(2)}}
+    merged, report = merge_params(TARGET, loaded, without=('head/',))
+    assert merged['head'] == TARGET['head']
+    assert report.text().splitlines() == [
+        '  - head/bias (2,)', '  + head/bias (2,)', '  - stem/kernel (3, 4)']
+
+
 def test_differences_are_listed_by_path_with_minus_and_plus():
     loaded = {
         'stem': {'kernel': np.zeros((3, 5), np.float32), 'scale': np.ones(4, np.float32)},

@@ -130,6 +130,25 @@ def test_a_fresh_linear_head_begins_with_the_mean_action(base, episodes):
     np.testing.assert_allclose(actions[0], 2 * [plan.setup.source.mean_action], atol=1e-6)
 
 
+@pytest.mark.parametrize('head', ['l1', 'diffusion'])
+def test_a_head_that_is_asked_for_is_fresh_where_the_checkpoint_has_the_same(
+        base, episodes, head):
+    trained = plan_finetune(base, episodes, ModelParams(head=head), run_params()).model
+    params = {**trained.params, 'heads_action': jax.tree.map(
+        lambda leaf: leaf + 1, trained.params['heads_action'])}
+    trained = OctoModel(trained.module, params, trained.config, trained.example_batch,
+                        dataset_statistics=trained.dataset_statistics,
+                        text_processor=trained.text_processor)
+    for chosen in ('keep', head):
+        plan = plan_finetune(trained, episodes, ModelParams(head=chosen), run_params())
+        assert plan.report.exact == (chosen == 'keep')
+        assert {path.split('/')[0] for path in plan.report.missing} <= {'heads_action'}
+        assert plan.report.missing == plan.report.unexpected
+        for leaf, old in zip(jax.tree.leaves(plan.model.params['heads_action']),
+                             jax.tree.leaves(params['heads_action']), strict=True):
+            assert np.allclose(leaf, old, atol=0.1) == (chosen == 'keep')
+
+
 @pytest.fixture(scope='module')
 def instructed(base, episodes):
     """Returns a model whose fresh conditioning is no longer the identity."""
