@@ -24,6 +24,8 @@ _T = TypeVar('_T')
 _RULES = 'octo_ros.rules'
 # YAML 1.1 takes 1e-3 for a text, for it has no dot.
 _EXPONENT = re.compile(r'[-+]?\d+(\.\d*)?[eE][-+]?\d+')
+# It also takes on and off for booleans.
+_SWITCH = {True: 'on', False: 'off'}
 _TYPE_WORDS = {int: 'whole number', float: 'number', bool: 'boolean', str: 'string'}
 
 
@@ -198,6 +200,8 @@ def _scalar(leaf: Parameter, wanted: type, value: Any, source: str) -> Any:
         if not math.isfinite(value):
             raise ParameterError(f"{source}: '{leaf.name}' must be finite, got {value}")
         return float(value)
+    if isinstance(value, bool) and set(_SWITCH.values()) <= set(leaf.rules.one_of or ()):
+        value = _SWITCH[value]
     if isinstance(value, wanted) and not (wanted is int and isinstance(value, bool)):
         return value
     raise _type_error(leaf, value, source)

@@ -44,6 +44,16 @@ def test_nested_mappings_and_dotted_names_give_the_same_instance():
     assert isinstance(nested.inner.max_speed, float)
 
 
+@pytest.mark.parametrize(('value', 'word'), [
+    (True, 'on'), (False, 'off'), ('keep', 'keep'), ('on', 'on')])
+def test_a_switch_is_a_word_though_yaml_takes_it_for_a_boolean(value, word):
+    switch = dataclasses.make_dataclass('Switch', [
+        ('light', str, params.param('keep', 'Light', one_of=('keep', 'on', 'off')))], frozen=True)
+    assert params.from_flat(switch, {'light': value}).light == word
+    with pytest.raises(ParameterError, match="'name' must be a string, got bool"):
+        params.from_flat(Outer, {'name': True})
+
+
 @pytest.mark.parametrize(('text', 'value'), [('1e-3', 0.001), ('5E-1', 0.5), ('1.e0', 1.0)])
 def test_numbers_that_yaml_takes_for_a_text_are_numbers(text, value):
     assert params.from_flat(Outer, {'inner.max_speed': text}).inner.max_speed == value

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         from octo_ros.train.finetune import plan_finetune
         from octo_ros.train.finetune import write_parameters
 
-    options = training_options.read(args)
+    options = finetune_settings.as_begun(args, training_options.read(args))
     _check_source(args)
     closed_loop_test.check_options(args, options.train)
     if _has_hosts(args):

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import dataclasses
 from collections.abc import Iterator
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from octo_ros.params import to_flat
 SETTINGS = 'run.json'
 EPISODES = 'episodes'  # folder of the episodes that a run makes of recordings
 _DATA = 'data'
+_SWITCHES = ('model.proprio', 'model.velocity')
 # How to look at a run and how fast it goes; the same weights come out. Not `steps`: the learning
 # rate falls along the whole run, and the checkpoint, whose steps share one config, tells them.
 _FREE = ('workers', 'frames_on_device', 'log_every', 'eval_every', 'save_every', 'eval_samples',
@@ -57,6 +59,28 @@ def settled(args: argparse.Namespace, options: Options) -> Iterator[None]:
         yield
 
 
+def as_begun(args: argparse.Namespace, options: Options) -> Options:
+    """Returns the options as a run of older versions understood them, which is to go on.
+
+    They gave no proprio unless told to, where now it is kept of the checkpoint.
+    """
+    names = [name.removeprefix('model.') for name, value in _older_switches(args).items()
+             if not value]
+    off: dict[str, Any] = {
+        name: 'off' for name in names if getattr(options.model, name) == 'keep'}
+    return dataclasses.replace(options, model=dataclasses.replace(options.model, **off))
+
+
+def _older_switches(args: argparse.Namespace) -> dict[str, bool]:
+    """Returns what a run that has begun noted as booleans, as was done before `keep`."""
+    from octo_ros.train.loop import STATE_FOLDER
+
+    if not ((args.out / STATE_FOLDER).is_dir() and (args.out / SETTINGS).is_file()):
+        return {}
+    before = output_folder.settings_of(args.out, SETTINGS)
+    return {name: before[name] for name in _SWITCHES if isinstance(before.get(name), bool)}
+
+
 def _data(args: argparse.Namespace, source: list[str], *, begun: bool) -> dict[str, Any]:
     """Returns what the data are, or were when the run used them; refuses others then."""
     from octo_ros.data.store import INDEX
@@ -93,6 +117,9 @@ def _of_episodes(args: argparse.Namespace, options: Options) -> dict[str, Any]:
 def _of_training(args: argparse.Namespace, options: Options) -> dict[str, Any]:
     values = _values(
         {'': options.train, 'model.': options.model, 'scratch.': options.scratch})
+    for name, before in _older_switches(args).items():
+        if values[name] == ('on' if before else 'off'):
+            values[name] = before
     return {'hold_out': options.hold_out, 'dataset': args.dataset, 'vocabulary': args.vocabulary,
             **{name: value for name, value in values.items() if name not in _FREE}}
 

@@ -64,7 +64,8 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--batch-size', type=int, help='examples a step (256)')
     parser.add_argument('--learning-rate', type=float, help='peak (3e-4)')
     parser.add_argument('--seed', type=int, help='of everything random (42)')
-    parser.add_argument('--proprio', action='store_true', help='give the --state to the policy')
+    parser.add_argument('--proprio', action=argparse.BooleanOptionalAction,
+                        help='give the --state to the policy; as the checkpoint, if left')
     parser.add_argument('--hold-out', type=int, metavar='N',
                         help='last N episodes to test with (0)')
     parser.add_argument('--set', nargs='+', action=_Set, default=[], metavar='NAME=VALUE',
@@ -97,7 +98,7 @@ def read(args: argparse.Namespace) -> Options:
         hold_out=preset.hold_out if args.hold_out is None else args.hold_out)
     if options.hold_out < 0:
         raise ParameterError(f'--hold-out must be at least 0, got {options.hold_out}')
-    if options.model.proprio and not args.state:
+    if options.model.proprio == 'on' and not args.state:
         _check_no_recordings(args.source)
     return options
 
@@ -169,7 +170,7 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
     options = {
         'mode': args.mode, 'task.modality': args.modality, 'steps': args.steps,
         'batch_size': args.batch_size, 'optimizer.learning_rate': args.learning_rate,
-        'seed': args.seed, 'model.proprio': args.proprio or None}
+        'seed': args.seed, 'model.proprio': args.proprio}
     return {**{name: value for name, value in options.items() if value is not None}, **values}
 
 

@@ -17,6 +17,7 @@ from octo_ros.errors import closest
 from octo_ros.model.octo import OctoModule
 from octo_ros.model.tokenizers import PIECES_KEY
 from octo_ros.model.tokenizers import LanguageTokenizer
+from octo_ros.model.tokenizers import match_keys
 from octo_ros.params import param
 from octo_ros.policy.normalization import TYPE_KEY
 from octo_ros.policy.octo_model import OctoModel
@@ -30,6 +31,8 @@ _ENCODERS = 'octo.model.components.vit_encoders'
 _HEADS = 'octo.model.components.action_heads'
 _HEAD_CLASSES = {
     'diffusion': 'DiffusionActionHead', 'l1': 'L1ActionHead', 'mse': 'MSEActionHead'}
+_SWITCHES = ('keep', 'on', 'off')
+_LOWDIM = 'LowdimObsTokenizer'
 _WRIST = 'wrist'
 _INSTRUCTED_TOKENS = 8
 _DETAIL_FEATURES = (32, 64, 128)  # of three convolutions of stride 2, hence 8 x 8 pixels
@@ -55,9 +58,12 @@ class ModelParams:
     dropout: float = param(
         0.0, 'Dropout in the transformer while training, against learning few episodes by heart; '
         '0: as in the checkpoint.', ge=0.0, lt=1.0)
-    proprio: bool = param(False, 'Give the proprio vector to the policy, too.')
-    velocity: bool = param(
-        False, 'Give how fast the proprio changes, too, which is found by itself.')
+    proprio: str = param(
+        'keep', 'Give the proprio vector to the policy, too: as the checkpoint, where the data '
+        'have it, or in any case, or never.', one_of=_SWITCHES)
+    velocity: str = param(
+        'keep', 'Give how fast the proprio changes, too, which is found by itself.',
+        one_of=_SWITCHES)
     proprio_bins: int = param(
         256, 'Bins of a proprio number, as in the reference; 0: the number itself, which needs '
         'less data.', ge=0, le=4096)
@@ -77,12 +83,10 @@ def adapt_config(config: Mapping[str, Any], params: ModelParams, *, image_keys: 
 
     Args:
         config: of the checkpoint.
-        params: what is changed.
+        params: what is changed, as `settle_vectors` returns it.
         image_keys: observation keys of the data (`image_primary`).
         action_dim: dimensions of the data's actions.
     """
-    if params.velocity and not params.proprio:
-        raise ParameterError("'model.velocity' must go with model.proprio=true")
     result = copy.deepcopy(dict(config))
     model = result['model']
     model['observation_tokenizers'] = _observation_tokenizers(
@@ -105,6 +109,47 @@ def adapt_config(config: Mapping[str, Any], params: ModelParams, *, image_keys: 
             f"'window' must be at most the model's max_horizon {model['max_horizon']}, got "
             f"{result['window_size']}")
     return result
+
+
+def settle_vectors(config: Mapping[str, Any], params: ModelParams, *, has_proprio: bool
+                   ) -> ModelParams:
+    """Returns the parameters with `proprio` and `velocity` on or off, where they were to be kept.
+
+    Args:
+        config: of the checkpoint.
+        params: what of its model is changed.
+        has_proprio: whether the data have it.
+    """
+    tokenizers = config['model']['observation_tokenizers'].values()
+
+    def settled(value: str, key: str, *, there: bool) -> str:
+        if value != 'keep':
+            return value
+        return 'on' if there and any(_reads(spec, [key]) for spec in tokenizers) else 'off'
+
+    proprio = settled(params.proprio, PROPRIO, there=has_proprio)
+    velocity = settled(params.velocity, VELOCITY, there=proprio == 'on')
+    if velocity == 'on' and proprio != 'on':
+        raise ParameterError("'model.velocity' must go with model.proprio=on")
+    return dataclasses.replace(params, proprio=proprio, velocity=velocity)
+
+
+def lost_inputs(config: Mapping[str, Any], fitted: Mapping[str, Any], params: ModelParams
+                ) -> list[str]:
+    """Returns observations that a checkpoint was trained with, and that the data lack.
+
+    Args:
+        config: of the checkpoint.
+        fitted: the same for the data.
+        params: what was asked for; what it turns off is not lost.
+    """
+    off = [key for key, value in ((PROPRIO, params.proprio), (VELOCITY, params.velocity))
+           if 'off' in (value, params.proprio)]
+    kept, tokenizers = (each['model']['observation_tokenizers'] for each in (fitted, config))
+    keys = {key: None for name, spec in tokenizers.items()
+            if name not in kept and not _reads(spec, off)
+            for kind in ('obs_keys', 'obs_stack_keys') for key in spec['kwargs'].get(kind, ())}
+    return list(keys)
 
 
 def check_image_sizes(base: OctoModel, episodes: EpisodeSet) -> None:
@@ -218,17 +263,26 @@ def _observation_tokenizers(tokenizers: Mapping[str, Any], image_keys: Sequence[
                     f"'model.{option}' must name cameras of the data, got '{camera}'"
                     + closest(camera, [name.removeprefix('image_') for name in image_keys]))
             kept.setdefault(f'{camera}_{option}', make(key))
-    lowdim = [spec for spec in kept.values() if spec['name'] == 'LowdimObsTokenizer']
-    if params.proprio and not lowdim:
-        kept[PROPRIO] = _vector_tokenizer(PROPRIO, params)
-    if params.velocity and not any(
-            VELOCITY in spec['kwargs'].get('obs_keys', ()) for spec in lowdim):
-        kept[VELOCITY] = _vector_tokenizer(VELOCITY, params)
+    for key in _vectors(params):
+        if not any(_reads(spec, [key]) for spec in kept.values()):
+            kept[key] = _vector_tokenizer(key, params)
     return kept
 
 
+def _vectors(params: ModelParams) -> list[str]:
+    """Returns which observations that are no images the policy is given."""
+    switches = ((PROPRIO, params.proprio), (VELOCITY, params.velocity))
+    return [key for key, value in switches if value == 'on']
+
+
+def _reads(spec: Mapping[str, Any], vectors: Sequence[str]) -> bool:
+    """Returns whether a tokenizer takes one of these observations, which are no images."""
+    return spec['name'] == _LOWDIM and bool(
+        match_keys(spec['kwargs'].get('obs_keys', ()), vectors))
+
+
 def _vector_tokenizer(key: str, params: ModelParams) -> dict[str, Any]:
-    return {'module': _TOKENIZERS, 'name': 'LowdimObsTokenizer', 'args': [], 'kwargs': {
+    return {'module': _TOKENIZERS, 'name': _LOWDIM, 'args': [], 'kwargs': {
         'obs_keys': [key], 'n_bins': params.proprio_bins or 256, 'bin_type': 'normal',
         'low': -2.0, 'high': 2.0, 'discretize': params.proprio_bins > 0}}
 
@@ -270,7 +324,5 @@ def with_pieces(example: Mapping[str, Any], module: OctoModule) -> dict[str, Any
 
 
 def _wanted(spec: Mapping[str, Any], image_keys: Sequence[str], params: ModelParams) -> bool:
-    if spec['name'] == 'LowdimObsTokenizer':
-        return params.proprio and (
-            params.velocity or VELOCITY not in spec['kwargs'].get('obs_keys', ()))
-    return any(key in image_keys for key in spec['kwargs'].get('obs_stack_keys', ()))
+    return _reads(spec, _vectors(params)) or any(
+        key in image_keys for key in spec['kwargs'].get('obs_stack_keys', ()))

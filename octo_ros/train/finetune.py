@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import sys
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -33,8 +34,10 @@ from octo_ros.train.adapt import augmentation_of
 from octo_ros.train.adapt import check_image_sizes
 from octo_ros.train.adapt import finetunes_language
 from octo_ros.train.adapt import horizon_of
+from octo_ros.train.adapt import lost_inputs
 from octo_ros.train.adapt import no_augmentation
 from octo_ros.train.adapt import record_run
+from octo_ros.train.adapt import settle_vectors
 from octo_ros.train.devices import Devices
 from octo_ros.train.devices import is_first
 from octo_ros.train.evaluate import Evaluator
@@ -51,6 +54,8 @@ CHECKPOINT_FOLDER = 'checkpoint'
 PARAMETERS_FILE = 'parameters.json'
 MERGE_FILE = 'merged_parameters.txt'
 _TEXTS_AT_ONCE = 64
+
+_log = logging.getLogger('octo_ros.train')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,14 +95,17 @@ def plan_finetune(base: OctoModel, episodes: EpisodeSet, model_params: ModelPara
     Raises:
         DataError, ParameterError, CheckpointError: model, data and run do not go together.
     """
-    if params.image_dropout and not model_params.proprio:
-        raise ParameterError("'image_dropout' must go with model.proprio=true: without images "
+    asked, model_params = model_params, settle_vectors(
+        base.config, model_params, has_proprio=episodes.proprio is not None)
+    if params.image_dropout and model_params.proprio != 'on':
+        raise ParameterError("'image_dropout' must go with model.proprio=on: without images "
                              'there is nothing else to see')
     check_image_sizes(base, episodes)
     devices = devices or Devices()
     subsets = _subsets(len(episodes), held_out)
     config = adapt_config(base.config, model_params, image_keys=tuple(episodes.image_sizes),
                           action_dim=episodes.actions.shape[1])
+    _tell_of_lost(lost_inputs(base.config, config, asked))
     frozen = frozen_keys(params.mode, finetune_language=finetunes_language(config))
     keys = tuple(episodes.image_sizes)
     augmentation = augmentation_of(config, keys) if params.augment else no_augmentation(keys)
@@ -105,7 +113,7 @@ def plan_finetune(base: OctoModel, episodes: EpisodeSet, model_params: ModelPara
         config, params, frozen, image_sizes=episodes.image_sizes, augmentation=augmentation,
         action_dim=episodes.actions.shape[1])
     statistics = _statistics(
-        episodes, subsets[0], action_mask, velocity=model_params.velocity)
+        episodes, subsets[0], action_mask, velocity=model_params.velocity == 'on')
     sources = _Sources(base, config, episodes, statistics, model_params, params)
     processor = base.text_processor if sources.language else None
     source = sources.make(subsets[0])
@@ -188,7 +196,7 @@ class _Sources:
         self._spec = BatchSpec(
             batch_size=params.batch_size, window=config['window_size'],
             action_horizon=horizon_of(config), action_dim=episodes.actions.shape[1],
-            proprio=model_params.proprio, velocity=model_params.velocity,
+            proprio=model_params.proprio == 'on', velocity=model_params.velocity == 'on',
             normalization_type=params.normalization_type, language=self.language)
         texts = [entry['instructions'] for entry in episodes.entries]
         needs_language = params.task.modality == 'language_conditioned'
@@ -235,6 +243,16 @@ def _encoder(base: OctoModel, config: Mapping[str, Any]) -> Encode:
         return jax.tree.map(lambda *values: np.concatenate(values)[:len(texts)], *parts)
 
     return encode
+
+
+def _tell_of_lost(keys: Sequence[str]) -> None:
+    if not keys or not is_first():
+        return
+    options = [f"--camera {key.removeprefix('image_')}=TOPIC" if key.startswith('image_')
+               else '--state TOPIC' for key in keys]
+    _log.warning('the checkpoint was trained with %s, which the data lack, and is to do without; '
+                 'where recordings have them, %s finds them there', ' and '.join(keys),
+                 ' '.join(dict.fromkeys(options)))
 
 
 def _subsets(count: int, held_out: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:

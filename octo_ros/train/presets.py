@@ -104,7 +104,7 @@ class Tabletop(Preset):
         task=TaskParams(keep_image_prob=0.3),
         optimizer=OptimizerParams(learning_rate=1.5e-3, warmup_steps=500, ema_decay=0.999)))
     model: ModelParams = dataclasses.field(default_factory=lambda: ModelParams(
-        head='l1', proprio=True, proprio_bins=0, detail=('primary',)))
+        head='l1', proprio='on', proprio_bins=0, detail=('primary',)))
     scratch: ScratchParams = dataclasses.field(default_factory=lambda: ScratchParams(
         window=1, layers=5, mlp_dim=512, stem_features=(32, 32, 64, 128), patch=16))
 
@@ -131,7 +131,7 @@ class TabletopWords(Preset):
         eval_steps=512, task=TaskParams(keep_image_prob=0.25),
         optimizer=OptimizerParams(learning_rate=6e-4, warmup_steps=200, ema_decay=0.998)))
     model: ModelParams = dataclasses.field(default_factory=lambda: ModelParams(
-        proprio=True, proprio_bins=0, instructed=('primary',)))
+        proprio='on', proprio_bins=0, instructed=('primary',)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +174,7 @@ class FirstLook(Preset):
         steps=400, batch_size=32, augment=False, log_every=20, eval_every=200, save_every=200,
         optimizer=OptimizerParams(learning_rate=1e-3, warmup_steps=50)))
     model: ModelParams = dataclasses.field(default_factory=lambda: ModelParams(
-        head='l1', proprio=True, proprio_bins=0))
+        head='l1', proprio='on', proprio_bins=0))
     scratch: ScratchParams = dataclasses.field(default_factory=lambda: ScratchParams(
         window=1, layers=2, patch=32))
 
@@ -206,7 +206,7 @@ class BridgeSmall(Preset):
         optimizer=OptimizerParams(
             learning_rate=2e-4, warmup_steps=10, weight_decay=1.0, ema_decay=0.95)))
     model: ModelParams = dataclasses.field(default_factory=lambda: ModelParams(
-        window=1, head='mse', proprio=True, velocity=True, proprio_bins=0,
+        window=1, head='mse', proprio='on', velocity='on', proprio_bins=0,
         proprio_start=0.3))
     scratch: ScratchParams = dataclasses.field(default_factory=lambda: ScratchParams(
         window=1, layers=2, token_size=256, heads=8, mlp_dim=1024, stem_features=(32, 32, 32, 32),

@@ -62,18 +62,30 @@ def test_recordings_become_a_checkpoint_and_the_run_goes_on(bags, tmp_path, caps
 
     settings = json.loads((out / 'run.json').read_text())
     assert settings.pop('proprio_noise') == 0.0  # a run from before there was this parameter
+    settings['model.proprio'] = True  # as was noted before there was `keep`
     (out / 'run.json').write_text(json.dumps(settings))
     assert main([*command, '--steps', '2', '--state', '/state', '--proprio']) == 0
 
     fine = ['finetune', str(out / 'episodes'), '--checkpoint', str(out / 'checkpoint'), '--out',
             str(tmp_path / 'fine'), '--batch-size', '4', '--steps', '1', '--mode', 'head_only',
             '--modality', 'image_conditioned', '--dataset', 'mine']
-    assert main(fine) == 0
+    assert main([*fine, '--no-proprio']) == 0
     printed = capsys.readouterr().out
     assert 'taken from the checkpoint' in printed
     assert '+ octo_transformer/obs_proprio' in printed
-    assert set(OctoModel.load_pretrained(tmp_path / 'fine/checkpoint').dataset_statistics) == {
-        'mine'}
+    model = OctoModel.load_pretrained(tmp_path / 'fine/checkpoint')
+    assert set(model.dataset_statistics) == {'mine'}
+    assert 'proprio' not in model.example_batch['observation']
+    assert main(fine) == 2
+    assert 'model.proprio was off, got keep' in capsys.readouterr().err
+    settings = json.loads((tmp_path / 'fine/run.json').read_text())
+    settings['model.proprio'] = settings['model.velocity'] = False  # an older run, which goes on
+    (tmp_path / 'fine/run.json').write_text(json.dumps(settings))
+    assert main(fine) == 0
+
+    assert main([*fine, '--out', str(tmp_path / 'kept')]) == 0
+    model = OctoModel.load_pretrained(tmp_path / 'kept/checkpoint')
+    assert 'proprio' in model.example_batch['observation']
 
 
 @pytest.mark.parametrize('checkpoint', ['scratch', 'shipped'])

@@ -107,8 +107,8 @@ def test_dropout_is_of_the_transformer_and_for_training_alone(base, episodes, dr
 @pytest.mark.parametrize('bins', [0, 16])
 def test_fresh_proprio_numbers_begin_as_small_beside_their_places_as_told(base, episodes, bins):
     plan = plan_finetune(base, episodes, ModelParams(
-        proprio=True, proprio_bins=bins, proprio_start=0.3), run_params())
-    fresh = plan_finetune(base, episodes, ModelParams(proprio=True, proprio_bins=bins),
+        proprio='on', proprio_bins=bins, proprio_start=0.3), run_params())
+    fresh = plan_finetune(base, episodes, ModelParams(proprio='on', proprio_bins=bins),
                           run_params())
     for name, deviation in (('obs_proprio_projection', 0.3), ('obs_proprio_pos_embedding', 1.0)):
         leaf, octos = (jax.tree.leaves(p.setup.params['octo_transformer'][name])[-1]
@@ -223,10 +223,10 @@ def test_a_frozen_language_model_is_run_before_and_its_words_condition_all_the_s
 
 def test_a_policy_finds_the_velocity_that_it_was_trained_with(base, episodes):
     plan = plan_finetune(
-        base, episodes, ModelParams(proprio=True, velocity=True, proprio_bins=0, window=2),
+        base, episodes, ModelParams(proprio='on', velocity='on', proprio_bins=0, window=2),
         run_params())
     policy = OctoPolicy(plan.model, PolicyParams(compilation_cache='none'))
-    policy.prepare(['image_primary'], window=2, proprio=True)
+    policy.prepare(['image_primary'], window=2, proprio='on')
     assert policy.spec.frames_before == 1
     observations = plan.model.example_batch['observation']
     tokenizers = plan.model.module.octo_transformer.observation_tokenizers
@@ -271,17 +271,50 @@ def test_a_known_camera_keeps_its_size_and_a_new_one_may_have_any(base, tmp_path
 
 def test_velocity_and_examples_without_images_need_proprio(base, episodes):
     with pytest.raises(ParameterError, match=r"'model.velocity' must go with"):
-        plan_finetune(base, episodes, ModelParams(velocity=True), run_params())
+        plan_finetune(base, episodes, ModelParams(velocity='on'), run_params())
     with pytest.raises(ParameterError, match="'image_dropout' must go with"):
         plan_finetune(base, episodes, ModelParams(), run_params(image_dropout=0.5))
 
 
-def test_a_model_with_velocity_loses_it_where_it_is_not_asked_for(base, episodes):
-    with_velocity = plan_finetune(
-        base, episodes, ModelParams(proprio=True, velocity=True), run_params()).model
-    for proprio in (True, False):
-        plan = plan_finetune(with_velocity, episodes, ModelParams(proprio=proprio), run_params())
-        names = [*plan.model.config['model']['observation_tokenizers']]
-        assert names == ['primary', 'proprio'][:1 + proprio]
-        assert {path.split('/')[1].removeprefix('obs_').split('_')[0]
-                for path in plan.report.unexpected} == {'proprio', 'velocity'} - set(names)
+@pytest.fixture(scope='module')
+def with_velocity(base, episodes):
+    """Returns a model that takes proprio and its velocity."""
+    return plan_finetune(
+        base, episodes, ModelParams(proprio='on', velocity='on'), run_params()).model
+
+
+@pytest.mark.parametrize(('params', 'names'), [
+    (ModelParams(), ['primary', 'proprio', 'velocity']),
+    (ModelParams(velocity='off'), ['primary', 'proprio']),
+    (ModelParams(proprio='on', velocity='off'), ['primary', 'proprio']),
+    (ModelParams(proprio='off'), ['primary'])])
+def test_a_model_keeps_its_proprio_unless_told_to_drop_it(
+        with_velocity, episodes, caplog, params, names):
+    plan = plan_finetune(with_velocity, episodes, params, run_params())
+    assert [*plan.model.config['model']['observation_tokenizers']] == names
+    assert {path.split('/')[1].removeprefix('obs_').split('_')[0]
+            for path in plan.report.unexpected} == {'proprio', 'velocity'} - set(names)
+    assert not plan.report.missing
+    assert {'proprio', 'velocity'} & set(plan.setup.source[0]['observation']) == {*names[1:]}
+    assert not caplog.records
+
+
+def test_a_model_without_proprio_gets_none_by_itself(base, episodes, caplog):
+    plan = plan_finetune(base, episodes, ModelParams(), run_params())
+    assert plan.report.exact
+    assert 'proprio' not in plan.setup.source[0]['observation']
+    assert not caplog.records
+
+
+def test_inputs_of_a_checkpoint_that_the_data_lack_are_told_of(
+        with_velocity, tmp_path, caplog):
+    with EpisodeWriter(tmp_path / 'set', {'image_side': (32, 32)}) as writer:
+        writer.add(Episode(
+            name='one', actions=np.zeros((5, 2)), instructions=('go',), proprio=None,
+            images={'image_side': np.zeros((5, 32, 32, 3), np.uint8)}))
+    plan = plan_finetune(
+        with_velocity, EpisodeSet(tmp_path / 'set'), ModelParams(), run_params())
+    assert [*plan.model.config['model']['observation_tokenizers']] == ['side']
+    (record,) = caplog.records
+    assert 'image_primary and proprio and velocity, which the data lack' in record.getMessage()
+    assert '--camera primary=TOPIC --state TOPIC' in record.getMessage()
