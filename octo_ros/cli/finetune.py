@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import dataclasses
+import logging
 import os
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from octo_ros.policy.octo_model import OctoModel
     from octo_ros.train.finetune import Plan
     from octo_ros.train.loop import Outcome
+
+_LOG = logging.getLogger('octo_ros.cli')
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -171,6 +174,7 @@ def _prepare(args: argparse.Namespace, options: Options) -> tuple['OctoModel', '
     from octo_ros.policy.octo_model import OctoModel
     from octo_ros.policy.spec import image_inputs
     from octo_ros.train.devices import first_before_others
+    from octo_ros.train.devices import is_first
     from octo_ros.train.scratch import scratch_model
 
     if options.checkpoint:
@@ -178,6 +182,9 @@ def _prepare(args: argparse.Namespace, options: Options) -> tuple['OctoModel', '
         sizes = _sizes_for(image_inputs(model), data.sizes(args.size))
         with first_before_others('episodes'):
             return model, _episodes(args, sizes, options.hold_out)
+    if options.train.mode != 'full' and is_first():
+        _LOG.warning('--mode %s trains the action head of a new model alone: the rest stays '
+                     'random; train it with --mode full', options.train.mode)
     with first_before_others('episodes'):
         episodes = _episodes(args, options.sizes, options.hold_out)
     texts = [text for entry in episodes.entries for text in entry['instructions']]

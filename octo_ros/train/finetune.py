@@ -48,6 +48,7 @@ from octo_ros.train.loop import Test
 from octo_ros.train.merging import begin_with_mean
 from octo_ros.train.merging import begin_with_places
 from octo_ros.train.merging import merged_model
+from octo_ros.train.merging import untrained
 from octo_ros.train.params import TrainParams
 
 CHECKPOINT_FOLDER = 'checkpoint'
@@ -123,6 +124,7 @@ def plan_finetune(base: OctoModel, episodes: EpisodeSet, model_params: ModelPara
         lambda fresh: begin_with_places(
             begin_with_mean(fresh, source.mean_action), config, model_params.proprio_start),
         {dataset: statistics} if dataset else statistics, fresh_head=model_params.head != 'keep')
+    _tell_of_untrained(untrained(model, report, frozen), params.mode)
     evaluators = _evaluators(model, sources, subsets[1], params, devices)
     setup = Setup(
         module=model.module, params=model.params, frozen_keys=frozen,
@@ -253,6 +255,13 @@ def _tell_of_lost(keys: Sequence[str]) -> None:
     _log.warning('the checkpoint was trained with %s, which the data lack, and is to do without; '
                  'where recordings have them, %s finds them there', ' and '.join(keys),
                  ' '.join(dict.fromkeys(options)))
+
+
+def _tell_of_untrained(paths: Sequence[str], mode: str) -> None:
+    if paths and is_first():
+        _log.warning('--mode %s does not train %s, which are fresh: they stay random; '
+                     'train them with --mode full, or leave out what brings them', mode,
+                     ', '.join(paths))
 
 
 def _subsets(count: int, held_out: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -11,10 +12,12 @@ import numpy as np
 
 from octo_ros.array_typing import Float
 from octo_ros.checkpoint.merge import MergeReport
+from octo_ros.checkpoint.merge import flatten
 from octo_ros.checkpoint.merge import merge_params
 from octo_ros.checkpoint.spec_registry import build_module
 from octo_ros.policy.octo_model import OctoModel
 from octo_ros.train.adapt import with_pieces
+from octo_ros.train.freezing import split
 
 _HEAD = 'heads_action/'
 
@@ -47,6 +50,19 @@ def merged_model(base: OctoModel, config: Mapping[str, Any], example: Mapping[st
     model = OctoModel(module, merged, config, example, dataset_statistics=statistics,
                       text_processor=base.text_processor)
     return model, report
+
+
+def untrained(model: OctoModel, report: MergeReport, frozen: Sequence[str]) -> list[str]:
+    """Returns what is fresh and stays so: the beginnings of paths that a mode does not train.
+
+    Args:
+        model: the merged model.
+        report: what the merging found.
+        frozen: patterns of what is not trained.
+    """
+    fresh = {*report.missing, *report.reshaped}
+    kept = flatten(split(model.params, frozen)[1])
+    return sorted({'/'.join(path.split('/')[:2]) for path in fresh & kept.keys()})
 
 
 def begin_with_mean(params: Mapping[str, Any], mean: Float[np.ndarray, 'ad']) -> dict[str, Any]:

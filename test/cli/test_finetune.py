@@ -266,6 +266,13 @@ def test_one_episode_must_be_left_to_train_with(bags, tmp_path, capsys):
     assert not (tmp_path / 'run/vocabulary').exists()
 
 
+def test_a_new_model_of_which_only_the_head_is_trained_is_told_of(bags, tmp_path, caplog):
+    command = ['finetune', str(bags), '--out', str(tmp_path / 'run'), '--size', 'primary=16x16',
+               '--mode', 'head_only', '--hold-out', '3']
+    assert main(command) == 2  # for no episode is left
+    assert 'the rest stays random; train it with --mode full' in caplog.text
+
+
 @pytest.mark.parametrize('words', [
     ['--set', 'help'], ['x', '--out', 'y', '--set', 'help'], ['--set', 'help', 'x', '--out', 'y']])
 def test_all_parameters_can_be_listed_whatever_else_is_missing(

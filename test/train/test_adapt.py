@@ -318,3 +318,20 @@ def test_inputs_of_a_checkpoint_that_the_data_lack_are_told_of(
     (record,) = caplog.records
     assert 'image_primary and proprio and velocity, which the data lack' in record.getMessage()
     assert '--camera primary=TOPIC --state TOPIC' in record.getMessage()
+
+
+@pytest.mark.parametrize(('mode', 'params', 'part'), [
+    ('head_only', ModelParams(proprio='on'), 'octo_transformer/obs_proprio_projection'),
+    ('head_mlp_only', ModelParams(detail=('primary',)),
+     'octo_transformer/observation_tokenizers_primary_detail'),
+    ('head_mlp_only', ModelParams(head='l1'), ''),
+    ('full', ModelParams(proprio='on'), '')])
+def test_fresh_parameters_that_a_mode_does_not_train_are_told_of(
+        base, episodes, caplog, mode, params, part):
+    plan_finetune(base, episodes, params, run_params(mode=mode))
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == bool(part)
+    for text in told:
+        assert text.startswith(f'--mode {mode} does not train octo_transformer/')
+        assert part in text
+        assert 'train them with --mode full' in text
