@@ -36,7 +36,7 @@ from octo_ros.checkpoint.save import STATISTICS
 from octo_ros.errors import CheckpointError
 from octo_ros.errors import ParameterError
 
-_BATCH_ENTRIES = ('observation', 'task', 'action')
+_BATCH_ENTRIES = ('observation', 'task')  # the reference needs no more of it
 _MOST_PATHS = 8
 _ACTION_AXES = 3  # those of December 2023 lack the axis of the horizon
 
@@ -169,7 +169,7 @@ def _check_example_batch(batch: Mapping[str, Any], file: Path) -> None:
             raise CheckpointError(
                 f'{file}: {path} must begin with the axes {steps} of timestep_pad_mask, got '
                 f'{shape}')
-    if len(shapes.get('action') or ()) < _ACTION_AXES:
+    if 'action' in batch and len(shapes.get('action') or ()) < _ACTION_AXES:
         raise CheckpointError(
             f"{file}: action must be an array (1, window, horizon, size), got "
             f"{shapes.get('action', 'a map')}")

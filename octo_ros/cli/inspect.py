@@ -16,6 +16,7 @@ SEES, BLIND = '■', '·'
 OLD_ATTENTION = ('Trained with the attention of December 2023: the first token of a group reads '
                  'and is read\nas one of the group before it.')
 _LANGUAGE = 'language_instruction'
+_IMAGE_AXES = 5  # batch, window, height, width, channel
 
 
 def add_parser(subparsers: argparse._SubParsersAction) -> None:
@@ -57,7 +58,7 @@ def describe(model: 'OctoModel', *, window: int | None = None) -> dict[str, Any]
         'parameters': _parameters(model.params),
         'observations': _observations(model, layout),
         'language': _language(model),
-        'goal_images': [key for key in model.goal_keys if key.startswith('image_')],
+        'goal_images': list(model.goal_keys),
         'window': {'trained': trained, 'longest': transformer.max_horizon},
         'heads': {name: {'type': type(head).__name__, 'action_horizon': head.action_horizon,
                          'action_dim': head.action_dim, 'readout': head.readout_key}
@@ -158,7 +159,7 @@ def _observations(model: 'OctoModel', layout: 'SequenceLayout') -> dict[str, Any
     sizes = {group.name: group.size for group in layout.groups}
     found: dict[str, Any] = {}
     for key, value in observations.items():
-        if key.startswith('image_'):
+        if getattr(value, 'ndim', 0) == _IMAGE_AXES:  # masks are a mapping
             found[key] = {'size': [int(side) for side in value.shape[2:4]], 'tokenizers': {}}
         elif key in (PROPRIO, VELOCITY):
             found[key] = {'dim': int(value.shape[-1])}

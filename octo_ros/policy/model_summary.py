@@ -25,7 +25,7 @@ def pretty_spec(
     """
     transformer = module.octo_transformer
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
-    window = example_batch['action'].shape[1]
+    window = example_batch['observation']['timestep_pad_mask'].shape[1]
     lines = [
         f'Octo policy with {count:,} parameters',
         f'Observations (t = window, trained with {window}, 1 to {transformer.max_horizon}):']

@@ -29,6 +29,7 @@ from octo_ros.policy.proprio import VELOCITY
 from octo_ros.policy.proprio import velocity
 from octo_ros.policy.spec import describe
 from octo_ros.policy.spec import goal_sizes
+from octo_ros.policy.spec import other_image_inputs
 from octo_ros.policy.spec import stacked_with
 from octo_ros.policy.spec import vector_inputs
 from octo_ros.policy.tasks import TaskEncoder
@@ -102,6 +103,9 @@ class OctoPolicy:
         self.spec = describe(
             model, entry['action'], normalization_type=kind, head=params.head,
             image_sizes=params.image_sizes)
+        for key in other_image_inputs(model):
+            _LOGGER.warning('%s is no image of 3 channels: depth is not supported, the policy '
+                            'works without.', key)
         self.goal_sizes = goal_sizes(model, self.spec)
         self.crops = _crops(model.config, {**self.spec.image_sizes, **self.goal_sizes},
                             params.image_crops)

@@ -22,6 +22,7 @@ from octo_ros.policy.proprio import PROPRIO
 from octo_ros.policy.proprio import VELOCITY
 from octo_ros.policy.types import PolicySpec
 
+_CAMERA = 'image_'
 _SIZE = re.compile(r'(\w+)=(\d+)x(\d+)')
 
 
@@ -67,9 +68,22 @@ def describe(
 
 
 def image_inputs(model: OctoModel) -> dict[str, tuple[int, int]]:
-    """Returns the height and width of every image that a tokenizer uses, in their order."""
+    """Returns the height and width of every camera that a tokenizer uses, in their order.
+
+    Raises:
+        ParameterError: a camera has a name that Octo's data do not have, or depth comes with it.
+    """
     return _image_inputs(model.module.octo_transformer.observation_tokenizers,
                          model.example_batch['observation'])
+
+
+def other_image_inputs(model: OctoModel) -> tuple[str, ...]:
+    """Returns the images that a tokenizer uses and that no camera gives here, as depth."""
+    example = model.example_batch['observation']
+    keys = (key for tokenizer in _image_tokenizers(
+        model.module.octo_transformer.observation_tokenizers)
+        for key in tokenizer.observation_keys(example))
+    return tuple(dict.fromkeys(key for key in keys if not _is_image(example[key])))
 
 
 def vector_inputs(model: OctoModel) -> tuple[str, ...]:
@@ -90,6 +104,7 @@ def checkpoint_image_keys(path_or_hf: str | Path, step: int | None = None) -> tu
 
     Raises:
         CheckpointError: a file is missing, damaged or not what it must be.
+        ParameterError: as `image_inputs`.
     """
     root = released.locate(path_or_hf, step)
     # The size of a task's language model may stand in the parameters alone.
@@ -149,12 +164,26 @@ def envelope(statistics: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[fl
 def _image_inputs(
     tokenizers: Mapping[str, Any], example: Mapping[str, Any]
 ) -> dict[str, tuple[int, int]]:
-    keys = [
-        key
-        for tokenizer in tokenizers.values()
-        if isinstance(tokenizer, ImageTokenizer)
-        for key in tokenizer.observation_keys(example)]
-    return {key: tuple(np.shape(example[key])[2:4]) for key in dict.fromkeys(keys)}
+    found: dict[str, tuple[int, int]] = {}
+    for tokenizer in _image_tokenizers(tokenizers):
+        keys = tokenizer.observation_keys(example)
+        colour = [key for key in keys if _is_image(example[key])]
+        if colour and len(colour) < len(keys):
+            raise ParameterError(
+                f"a tokenizer must stack images of 3 channels alone, got {', '.join(keys)} in "
+                'one: depth is not supported; fine-tune the checkpoint without')
+        found.update({key: tuple(np.shape(example[key])[2:4]) for key in colour})
+    wrong = [key for key in found if not key.startswith(_CAMERA)]
+    if wrong:
+        raise ParameterError(
+            f"the cameras of a checkpoint must have names that begin with '{_CAMERA}', as in "
+            f"Octo's data, got {', '.join(wrong)}; rename them in config.json and "
+            'example_batch.msgpack')
+    return found
+
+
+def _image_tokenizers(tokenizers: Mapping[str, Any]) -> list[ImageTokenizer]:
+    return [each for each in tokenizers.values() if isinstance(each, ImageTokenizer)]
 
 
 def _example_goal(model: OctoModel, key: str) -> Any:

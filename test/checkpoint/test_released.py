@@ -167,8 +167,16 @@ def test_statistics_that_are_no_numbers_are_named(small_checkpoint):
 
 def test_a_batch_without_its_entries_is_refused(small_checkpoint):
     msgpack_tree.write_tree(small_checkpoint / 'example_batch.msgpack', {'observation': {}})
-    with pytest.raises(CheckpointError, match='task, action is missing, found observation'):
+    with pytest.raises(CheckpointError, match='task is missing, found observation'):
         load(small_checkpoint)
+
+
+def test_a_batch_may_lack_actions(small_checkpoint):
+    file = small_checkpoint / 'example_batch.msgpack'
+    batch = msgpack_tree.read_tree(file)
+    del batch['action']
+    msgpack_tree.write_tree(file, batch)
+    assert 'action' not in load(small_checkpoint).example_batch
 
 
 _IMAGE = np.zeros((1, 2, 4, 4, 3), np.uint8)

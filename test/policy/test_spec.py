@@ -8,10 +8,13 @@ import pytest
 from octo_ros.assets import shipped_checkpoint
 from octo_ros.errors import ParameterError
 from octo_ros.policy.octo_model import OctoModel
+from octo_ros.policy.policy import OctoPolicy
+from octo_ros.policy.policy import PolicyParams
 from octo_ros.policy.spec import checkpoint_image_keys
 from octo_ros.policy.spec import describe
 from octo_ros.policy.spec import envelope
 from octo_ros.policy.spec import goal_sizes
+from octo_ros.policy.spec import image_inputs
 from octo_ros.policy.spec import stacked_with
 
 LARGE, SMALL = (64, 64), (32, 32)
@@ -96,3 +99,59 @@ def test_an_envelope_that_is_none_is_refused(change, message) -> None:
     assert envelope(good) == ((0.0, 0.0), (1.0, 2.0))
     with pytest.raises(ParameterError, match=message):
         envelope({**good, **change})
+
+
+def renamed(tree, old: str, new: str):
+    """Returns a configuration or batch with another name for an observation."""
+    if isinstance(tree, dict):
+        return {key.replace(old, new): renamed(value, old, new) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [renamed(value, old, new) for value in tree]
+    return tree.replace(old, new) if isinstance(tree, str) else tree
+
+
+@pytest.fixture
+def three_cameras(golden: pathlib.Path) -> OctoModel:
+    return OctoModel.load_pretrained(golden / 'tiny_three_cam_mse' / 'ckpt')
+
+
+def with_depth(model: OctoModel):
+    """Returns configuration and batch with depth in place of the camera image_secondary."""
+    config, batch = (renamed(tree, 'image_secondary', 'depth_primary')
+                     for tree in (model.config, model.example_batch))
+    for part in ('observation', 'task'):
+        batch[part]['depth_primary'] = batch[part]['depth_primary'][..., :1]
+    return config, batch
+
+
+def test_depth_is_left_out_with_a_word_and_the_policy_works(
+        three_cameras: OctoModel, caplog: pytest.LogCaptureFixture) -> None:
+    config, batch = with_depth(three_cameras)
+    model = OctoModel.from_config(config, batch,
+                                  dataset_statistics=three_cameras.dataset_statistics)
+    policy = OctoPolicy(model, PolicyParams())
+    assert set(policy.spec.image_sizes) == {'image_instruction', 'image_primary'}
+    assert set(policy.spec.goal_keys) == {'image_instruction', 'image_primary'}
+    said = [record.getMessage() for record in caplog.records]
+    assert [text for text in said if 'depth' in text] == [
+        'depth_primary is no image of 3 channels: depth is not supported, the policy works '
+        'without.']
+    policy.prepare(tuple(policy.spec.image_sizes), window=1)
+
+
+def test_depth_that_is_stacked_with_colours_is_refused(three_cameras: OctoModel) -> None:
+    config, batch = with_depth(three_cameras)
+    tokenizers = config['model']['observation_tokenizers']
+    tokenizers['primary']['kwargs']['obs_stack_keys'] = ['image_primary', 'depth_primary']
+    model = OctoModel.from_config(config, batch)
+    with pytest.raises(ParameterError, match='got depth_primary, image_primary in one'):
+        image_inputs(model)
+
+
+def test_a_camera_of_another_kind_of_name_is_refused(three_cameras: OctoModel) -> None:
+    config, batch = (renamed(tree, 'image_secondary', 'sketch')
+                     for tree in (three_cameras.config, three_cameras.example_batch))
+    model = OctoModel.from_config(config, batch)
+    with pytest.raises(ParameterError, match="must have names that begin with 'image_', as in "
+                                             "Octo's data, got sketch"):
+        image_inputs(model)
