@@ -17,6 +17,7 @@ from octo_ros.cli import named_checkpoint
 from octo_ros.errors import OctoError
 from octo_ros.errors import ParameterError
 from octo_ros.errors import closest
+from octo_ros.workers import ending_signals
 
 if TYPE_CHECKING:
     from octo_ros.nodes.demo_live import Act
@@ -154,7 +155,7 @@ def _interruptible() -> Iterator[threading.Event]:
         stopping.set()
 
     previous = {number: signal.signal(number, on_signal)
-                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+                for number in ending_signals()}
     try:
         yield stopping
     except OctoError:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from collections.abc import Iterator
 from types import FrameType
 
+from octo_ros.workers import ending_signals
+
 _Handler = Callable[[int, FrameType | None], None]
-_OTHERS = (signal.SIGTERM, signal.SIGHUP)
 _AGAIN_S = 0.01
 
 
@@ -29,7 +30,7 @@ def ended_by_signals() -> Iterator[None]:
     None of them is lost where Python swallows what a handler raises, as in a callback of the
     garbage collector (JAX has one): it comes again, until it finds the command elsewhere.
     """
-    with _handled(_OTHERS, _stop), _swallowed_come_again():
+    with _handled(_others(), _stop), _swallowed_come_again():
         yield
 
 
@@ -40,12 +41,16 @@ def kept_until_imported() -> Iterator[None]:
     Compiled modules would make a traceback and an ImportError of them.
     """
     come: list[int] = []
-    with _handled((signal.SIGINT, *_OTHERS), lambda number, _frame: come.append(number)):
+    with _handled(ending_signals(), lambda number, _frame: come.append(number)):
         yield
     if come and come[0] == signal.SIGINT:
         raise KeyboardInterrupt
     if come:
         raise Stopped(come[0])
+
+
+def _others() -> tuple[signal.Signals, ...]:
+    return tuple(number for number in ending_signals() if number != signal.SIGINT)
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:

@@ -8,6 +8,7 @@ from absl import flags
 
 from octo_ros.data.batches import BatchSource
 from octo_ros.workers import follow_parent
+from octo_ros.workers import keep_resource_tracker
 
 _AHEAD = 4
 
@@ -28,6 +29,7 @@ def batches(source: BatchSource, *, start: int = 0, workers: int = 0
     options = grain.ReadOptions(num_threads=2, prefetch_buffer_size=_AHEAD)
     stream = data.to_iter_dataset(options)
     if workers:
+        keep_resource_tracker()
         if not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()  # Grain's workers read flags that only absl apps parse
         stream = stream.mp_prefetch(grain.MultiprocessingOptions(

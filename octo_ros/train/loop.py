@@ -39,6 +39,7 @@ from octo_ros.train.step import Frames
 from octo_ros.train.step import TrainState
 from octo_ros.train.step import init_state
 from octo_ros.train.step import make_train_step
+from octo_ros.workers import ending_signals
 
 STATE_FOLDER = 'state'
 _IN_FLIGHT = 2
@@ -97,9 +98,9 @@ def train(setup: Setup, params: TrainParams, folder: Path, *, devices: Devices |
           progress: Progress | None = None) -> Outcome:
     """Trains, going on from the state in the folder when there is one.
 
-    SIGINT and SIGTERM end the run after the step in hand; its state is saved. A second one ends
-    it at once, as does one that comes before the first step. With several processes, any of them
-    ends all at the next `log_every`.
+    SIGINT, SIGTERM and SIGHUP end the run after the step in hand; its state is saved. A second one
+    ends it at once, as does one that comes before the first step. With several processes, any of
+    them ends all at the next `log_every`.
 
     Args:
         setup: model, parameters and data.
@@ -257,13 +258,12 @@ def _rows(columns: Mapping[str, Sequence[float]]) -> list[dict[str, Any]]:
 
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[threading.Event]:
-    """Turns the first SIGINT or SIGTERM into an event; the next one has its usual effect."""
+    """Turns the first signal that ends a command into an event; the next has its usual effect."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop  # signals belong to the main thread
         return
-    kinds = (signal.SIGINT, signal.SIGTERM)
-    before = {kind: signal.getsignal(kind) for kind in kinds}
+    before = {kind: signal.getsignal(kind) for kind in ending_signals()}
 
     def restore() -> None:
         for kind, handler in before.items():
@@ -273,7 +273,7 @@ def _stop_signals() -> Iterator[threading.Event]:
         stop.set()
         restore()
 
-    for kind in kinds:
+    for kind in before:
         signal.signal(kind, request)
     try:
         yield stop

@@ -7,6 +7,7 @@ import pytest
 
 from octo_ros.cli.interrupts import Stopped
 from octo_ros.cli.interrupts import ended_by_signals
+from octo_ros.cli.interrupts import kept_until_imported
 from test.processes import wait_until
 
 
@@ -31,3 +32,14 @@ def test_a_signal_that_comes_during_garbage_collection_is_not_lost(number, times
     assert isinstance(stop.value, Stopped) == (number == signal.SIGTERM)
     assert not capsys.readouterr().err
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+@pytest.mark.parametrize('block', [ended_by_signals, kept_until_imported])
+def test_a_command_of_nohup_outlives_its_terminal(block):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with block():
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

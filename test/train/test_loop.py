@@ -107,11 +107,12 @@ def test_a_killed_run_goes_on_to_the_bit(start, tmp_path):
     assert curve(broken) == curve(whole)
 
 
-def test_ctrl_c_keeps_the_last_state_and_workers_say_nothing(start, tmp_path):
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGHUP])
+def test_a_terminals_signal_keeps_the_last_state_and_workers_say_nothing(start, tmp_path, number):
     process = start(tmp_path / 'run', steps=100_000, workers=1)
     for line in process.stdout:
         if line.strip() == '3':
-            os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+            os.killpg(process.pid, number)  # as a terminal does
             break
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
