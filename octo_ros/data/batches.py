@@ -112,6 +112,11 @@ class BatchSource:
         vectors = episodes.vectors(velocity=spec.velocity) if spec.proprio else {}
         self._vectors = {key: normalize(values, statistics[key], spec.normalization_type)
                          for key, values in vectors.items()}
+        seen = np.zeros(len(episodes.actions), bool)
+        for there in episodes.present.values():
+            seen |= there
+        # The last row, at or before each, of which any camera gave a frame.
+        self._last_seen = np.maximum.accumulate(np.where(seen, np.arange(len(seen)), -1))
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
 
     def __len__(self) -> int:
@@ -196,6 +201,7 @@ class BatchSource:
     def _gather(self, owner: Int[np.ndarray, 'b'], step: Int[np.ndarray, 'b'], tasks: Tasks
                 ) -> dict[str, Any]:
         starts, lengths = self._episodes.starts[owner], self._episodes.lengths[owner]
+        tasks = self._seen_goals(starts, lengths, tasks)
         windows = make_windows(step, lengths, self.spec.window, self.spec.action_horizon)
         completed = task_completed(windows.action_steps, tasks.goal_steps)
         seen = starts[:, None] + windows.observations
@@ -215,6 +221,18 @@ class BatchSource:
             'task': self._task(owner, starts + tasks.goal_steps, tasks),
             'action': self._actions[chunks],
             'action_pad_mask': self._action_mask & ~completed[..., None]}
+
+    def _seen_goals(self, starts: Int[np.ndarray, 'b'], lengths: Int[np.ndarray, 'b'], tasks: Tasks
+                    ) -> Tasks:
+        """Moves goals of which no camera gave a frame to the last one before that has some.
+
+        Without any there is no goal: the instruction is kept.
+        """
+        last = self._last_seen[starts + tasks.goal_steps] - starts
+        keep = tasks.keep_goal & (last >= 0)
+        moved = np.where(keep, last, lengths - 1)
+        return dataclasses.replace(tasks, keep_goal=keep, goal_steps=np.where(
+            tasks.keep_goal, moved, tasks.goal_steps))
 
     def _task(self, owner: Int[np.ndarray, 'b'], goals: Int[np.ndarray, 'b'], tasks: Tasks
               ) -> dict[str, Any]:

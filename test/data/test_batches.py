@@ -159,6 +159,29 @@ def test_examples_in_order_have_the_last_frame_as_goal(episode_set):
                                   [4, 4, 4, 4, 4, 12, 12, 12])
 
 
+def test_a_goal_that_no_camera_saw_is_the_last_one_that_was_seen(tmp_path):
+    there = {'late': [True] * 3 + [False] * 3, 'never': [False] * 6}
+    with EpisodeWriter(tmp_path / 'set', {'image_primary': (4, 6)}) as writer:
+        for number, present in enumerate(there.values()):
+            writer.add(dataclasses.replace(
+                make_episode(number, 6), present={'image_primary': np.array(present)}))
+    source = source_of(EpisodeSet(tmp_path / 'set'), 64)
+    batch = source[0]
+    masks = batch['task']['pad_mask_dict']
+    goal, told = masks['image_primary'], masks['language_instruction']
+    assert (goal | told).all(), 'an example without a task'
+    assert goal.any()
+    assert not (goal & told).any()
+    assert set(batch['task']['timestep'][goal]) <= {0, 1, 2}
+    # What is done after the goal was reached teaches nothing, but for Octo's two steps of grace.
+    after = goal & (batch['observation']['timestep'][:, -1] > 3)
+    assert after.any()
+    assert not batch['action_pad_mask'][after, -1].any()
+    ends = source.in_order(np.arange(12), goal=True)['task']
+    assert ends['pad_mask_dict']['image_primary'].tolist() == [True] * 6 + [False] * 6
+    assert ends['timestep'].tolist() == [2] * 6 + [5] * 6
+
+
 @pytest.mark.parametrize('workers', [0, 1])
 def test_the_loader_gives_the_same_batches_from_any_start(episode_set, workers):
     source = source_of(episode_set)
