@@ -136,6 +136,8 @@ def _train(args: argparse.Namespace, options: Options, plan: 'Plan') -> None:
             (args.out / MERGE_FILE).write_text(
                 merge_text(plan.report, plan.model, whole=True) + '\n', encoding='utf-8')
     source = plan.setup.source
+    if args.state and args.actions == 'recorded' and not source.spec.proprio:
+        print(f'the policy is not given the state on {args.state}; --proprio does so')
     print(f'{source.examples} steps to train with, batches of {params.batch_size}')
     with contextlib.ExitStack() as stack:
         setup = plan.setup

@@ -130,7 +130,8 @@ def settle_vectors(config: Mapping[str, Any], params: ModelParams, *, has_propri
     proprio = settled(params.proprio, PROPRIO, there=has_proprio)
     velocity = settled(params.velocity, VELOCITY, there=proprio == 'on')
     if velocity == 'on' and proprio != 'on':
-        raise ParameterError("'model.velocity' must go with model.proprio=on")
+        raise ParameterError("'model.velocity' must go with model.proprio=on, got off; give "
+                             'model.velocity=off, too')
     return dataclasses.replace(params, proprio=proprio, velocity=velocity)
 
 

@@ -100,7 +100,7 @@ def plan_finetune(base: OctoModel, episodes: EpisodeSet, model_params: ModelPara
         base.config, model_params, has_proprio=episodes.proprio is not None)
     if params.image_dropout and model_params.proprio != 'on':
         raise ParameterError("'image_dropout' must go with model.proprio=on: without images "
-                             'there is nothing else to see')
+                             'there is nothing else to see; give image_dropout=0, or --proprio')
     check_image_sizes(base, episodes)
     devices = devices or Devices()
     subsets = _subsets(len(episodes), held_out)

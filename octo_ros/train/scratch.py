@@ -6,6 +6,7 @@ is trained along.
 """
 
 import dataclasses
+import logging
 from collections.abc import Iterable
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,7 @@ from octo_ros.policy.octo_model import OctoModel
 from octo_ros.policy.text import TextProcessor
 
 _COMPONENTS = 'model.components'
+_log = logging.getLogger('octo_ros.train')
 _LANGUAGE = 't5-scratch'
 _SMALLEST_VOCABULARY = 64
 _STEM_STRIDE = 16
@@ -75,8 +77,15 @@ def scratch_model(params: ScratchParams, image_sizes: Mapping[str, tuple[int, in
     Raises:
         ParameterError: the images cannot be cut into whole patches.
     """
-    file = learn_vocabulary(texts, params.vocabulary, folder)
-    size = sentencepiece.SentencePieceProcessor(model_file=str(file)).vocab_size()
+    known = sorted(set(texts))
+    file = learn_vocabulary(known, params.vocabulary, folder)
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(file))
+    size = pieces.vocab_size()
+    longest = 1 + max(map(len, pieces.encode(known)), default=0)  # with the end
+    if longest > params.text_tokens:
+        _log.warning('the longest instruction of the data has %d tokens, the policy reads %d; '
+                     '--set scratch.text_tokens=%d lets it read all', longest, params.text_tokens,
+                     longest)
     processor = TextProcessor(
         _LANGUAGE, params.text_tokens, vocabulary=file, vocabulary_size=size)
     config = scratch_config(params, image_sizes, action_dim)

@@ -266,6 +266,14 @@ def test_one_episode_must_be_left_to_train_with(bags, tmp_path, capsys):
     assert not (tmp_path / 'run/vocabulary').exists()
 
 
+def test_a_state_that_the_policy_is_not_given_is_told_of(bags, tmp_path, capsys):
+    assert main(['finetune', str(bags), '--out', str(tmp_path / 'run'), '--state', '/state',
+                 '--size', 'primary=16x16', '--steps', '1', '--batch-size', '4',
+                 '--set', *(f'scratch.{item}' for item in SMALL)]) == 0
+    assert 'the policy is not given the state on /state; --proprio does so' in (
+        capsys.readouterr().out)
+
+
 def test_a_new_model_of_which_only_the_head_is_trained_is_told_of(bags, tmp_path, caplog):
     command = ['finetune', str(bags), '--out', str(tmp_path / 'run'), '--size', 'primary=16x16',
                '--mode', 'head_only', '--hold-out', '3']

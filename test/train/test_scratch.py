@@ -29,3 +29,12 @@ def test_a_patch_becomes_a_token(tmp_path, patch, tokens):
 def test_images_that_leave_a_rest_are_refused(tmp_path, size, patch, what):
     with pytest.raises(ParameterError, match=what):
         make(tmp_path, size, patch=patch)
+
+
+@pytest.mark.parametrize('length', [4, 5])
+def test_instructions_that_are_longer_than_the_model_reads_are_told_of(tmp_path, caplog, length):
+    text = 'a b c d'  # four pieces and the end
+    scratch_model(ScratchParams(**SMALL, text_tokens=length), {'image_primary': (32, 32)}, 2,
+                  [text], tmp_path, seed=0)
+    said = '--set scratch.text_tokens=5 lets it read all'
+    assert (said in caplog.text) == (length < 5)
