@@ -112,11 +112,7 @@ class BatchSource:
         vectors = episodes.vectors(velocity=spec.velocity) if spec.proprio else {}
         self._vectors = {key: normalize(values, statistics[key], spec.normalization_type)
                          for key, values in vectors.items()}
-        seen = np.zeros(len(episodes.actions), bool)
-        for there in episodes.present.values():
-            seen |= there
-        # The last row, at or before each, of which any camera gave a frame.
-        self._last_seen = np.maximum.accumulate(np.where(seen, np.arange(len(seen)), -1))
+        self._last_seen = _last_seen(episodes)
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, np.int64))
 
     def __len__(self) -> int:
@@ -252,6 +248,14 @@ class BatchSource:
             task['language_instruction'] = self._instructions.encoded(rows)
             masks['language_instruction'] = rows > 0
         return task | {'pad_mask_dict': masks}
+
+
+def _last_seen(episodes: EpisodeSet) -> Int[np.ndarray, 'n']:
+    """Returns the last row, at or before each, of which any camera gave a frame; -1 for none."""
+    seen = np.zeros(len(episodes.actions), bool)
+    for there in episodes.present.values():
+        seen |= there
+    return np.maximum.accumulate(np.where(seen, np.arange(len(seen)), -1))
 
 
 def _scenes(episodes: EpisodeSet) -> Int[np.ndarray, 'e']:
