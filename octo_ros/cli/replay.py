@@ -7,8 +7,9 @@ import sys
 import tempfile
 import types
 from collections.abc import Callable
-from collections.abc import Iterable
+from collections.abc import Collection
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -181,7 +182,7 @@ def _offline(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile'
         'checkpoint': args.checkpoint, 'checkpoint_step': args.step, 'seed': args.seed,
         'vocabulary': args.vocabulary, 'statistics_key': profile.statistics_key,
         'normalization_type': profile.normalization_type}, source='octo-ros replay'))
-    topics = _topics(args, bag, tuple(policy.spec.image_sizes), profile)
+    topics = _topics(args, bag, tuple(policy.spec.image_sizes), policy.spec.goal_cameras, profile)
     runtime = Runtime(policy, loop, profile, image_keys=topics.image_keys,
                       proprio=bool(args.proprio), proprio_names=args.proprio_names)
     runtime.prepare(_tell)
@@ -206,12 +207,14 @@ def _live(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile',
     from octo_ros.bags.live import collect_live
     from octo_ros.bags.results import require_actions
     from octo_ros.nodes.live_replay import run_live
+    from octo_ros.policy.spec import checkpoint_goal_cameras
     from octo_ros.policy.spec import checkpoint_image_keys
 
     goals = _goals(args)
     # The node loads the model; here it would be a second one.
-    topics = _topics(args, bag, checkpoint_image_keys(
-        args.checkpoint, None if args.step < 0 else args.step), profile)
+    checkpoint = args.checkpoint, None if args.step < 0 else args.step
+    topics = _topics(args, bag, checkpoint_image_keys(*checkpoint),
+                     checkpoint_goal_cameras(*checkpoint) if goals else {}, profile)
     with _progress(bag, topics) as advance:
         chunks = run_live(
             args.bag, cameras={key: topics.streams[key] for key in topics.image_keys},
@@ -252,7 +255,7 @@ def _read_image(path: Path) -> types.SimpleNamespace:
 
 
 def _topics(args: argparse.Namespace, bag: 'BagReader', image_keys: Sequence[str],
-            profile: 'RobotProfile') -> 'TopicMap':
+            goal_cameras: Mapping[str, Sequence[str]], profile: 'RobotProfile') -> 'TopicMap':
     from octo_ros.bags.command_actions import require_commands_to_fit
     from octo_ros.bags.episodes import map_topics
 
@@ -267,18 +270,22 @@ def _topics(args: argparse.Namespace, bag: 'BagReader', image_keys: Sequence[str
         raise ParameterError(
             "'--instruction' or '--goal' must be given: the recording has no topic /instruction")
     if args.goal and args.instruction is None:
-        _check_goals_alone(by_camera('--goal', args.goal), topics, image_keys)
+        _check_goals_alone(by_camera('--goal', args.goal), topics, goal_cameras)
     return topics
 
 
-def _check_goals_alone(goals: Iterable[str], topics: 'TopicMap', image_keys: Sequence[str]
-                       ) -> None:
+def _check_goals_alone(goals: Collection[str], topics: 'TopicMap',
+                       goal_cameras: Mapping[str, Sequence[str]]) -> None:
     """Refuses goals that are the whole task and that the policy does not see."""
-    if all(key in image_keys and key not in topics.image_keys for key in goals):
+    from octo_ros.policy.types import goal_has_effect
+
+    # What no tokenizer reads is refused with the keys that there are, when it is set.
+    if not any(goal_has_effect(goal_cameras.get(key, ()), topics.image_keys) for key in goals):
+        needed = dict.fromkeys(camera for key in goals for camera in goal_cameras[key])
         raise ParameterError(
-            f"'--goal' must be for a mapped camera ({', '.join(topics.image_keys)}) where it is "
-            f"the whole task, got {', '.join(goals)}: it would have no effect; give --camera for "
-            'it, or --instruction')
+            f"'--goal' must be one that the mapped cameras ({', '.join(topics.image_keys)}) use "
+            f"where it is the whole task, got {', '.join(goals)}: it would have no effect; give "
+            f"--camera for {' or '.join(needed)}, or --instruction")
     if topics.instruction is not None:
         _tell(f'The instruction on {topics.instruction} is not used, --goal is the task; give '
               '--instruction to have both.')

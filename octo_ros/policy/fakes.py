@@ -106,7 +106,7 @@ class FakePolicy:
         if task.text is not None and not self.spec.uses_language:
             raise TaskError('This policy takes no instruction; give a goal image')
         mapped = self.prepared.image_keys if self.prepared else tuple(self.spec.image_sizes)
-        missing = [key for key in self.spec.goal_keys if key in mapped and key not in task.goals]
+        missing = [key for key in self.spec.goals_in_effect(mapped) if key not in task.goals]
         if not missing:
             return []
         return [f'No goal image for {", ".join(missing)}: zeros take its place.']

@@ -56,6 +56,25 @@ def goal_stacks(module: OctoModule, example_task: Mapping[str, Any]) -> list[set
             for tokenizer in _image_tokenizers(module) if not tokenizer.obs_stack_keys]
 
 
+def goal_cameras(module: OctoModule, example_batch: Mapping[str, Any]
+                 ) -> dict[str, tuple[str, ...]]:
+    """Returns for every goal that is stacked which observations its tokenizers take, sorted.
+
+    One of them must be there for the goal to have an effect. There are none where a tokenizer
+    encodes the goal apart from the observations: it has an effect always.
+    """
+    cameras: dict[str, tuple[str, ...]] = {}
+    for key in goal_examples(module, example_batch):
+        readers = [tokenizer for tokenizer in _image_tokenizers(module)
+                   if match_keys(tokenizer.task_stack_keys, [key])]
+        if any(not tokenizer.obs_stack_keys for tokenizer in readers):
+            cameras[key] = ()
+        elif taken := {name for tokenizer in readers
+                       for name in tokenizer.observation_keys(example_batch['observation'])}:
+            cameras[key] = tuple(sorted(taken))
+    return cameras
+
+
 def observation_stacks(module: OctoModule, example_observation: Mapping[str, Any]
                        ) -> list[list[str]]:
     """Returns the observations that each image tokenizer stacks: they are given together."""

@@ -15,6 +15,7 @@ from octo_ros.errors import closest
 from octo_ros.model.tokenizers import ImageTokenizer
 from octo_ros.model.tokenizers import LanguageTokenizer
 from octo_ros.model.tokenizers import LowdimObsTokenizer
+from octo_ros.policy.model_inputs import goal_cameras
 from octo_ros.policy.model_inputs import observation_stacks
 from octo_ros.policy.normalization import action_size
 from octo_ros.policy.octo_model import OctoModel
@@ -64,6 +65,7 @@ def describe(
         action_dim=action_size(statistics, normalization_type),
         action_low=low,
         action_high=high,
+        goal_cameras=goal_cameras(model.module, model.example_batch),
     )
 
 
@@ -111,6 +113,24 @@ def checkpoint_image_keys(path_or_hf: str | Path, step: int | None = None) -> tu
     config = {**released.read_config(root)['model'], 'task_tokenizers': {}}
     return tuple(_image_inputs(build_module(config).octo_transformer.observation_tokenizers,
                                released.read_example_batch(root)['observation']))
+
+
+def checkpoint_goal_cameras(
+    path_or_hf: str | Path, step: int | None = None
+) -> dict[str, tuple[str, ...]]:
+    """Returns `PolicySpec.goal_cameras` of a checkpoint whose parameters are not read: quickly.
+
+    Args and errors are those of `checkpoint_image_keys`.
+    """
+    root = released.locate(path_or_hf, step)
+    config = dict(released.read_config(root)['model'])
+    tokenizers = config.get('task_tokenizers')
+    if isinstance(tokenizers, Mapping):  # else it is refused below
+        # The size of a task's language model may stand in the parameters alone.
+        config['task_tokenizers'] = {
+            name: spec for name, spec in tokenizers.items()
+            if not isinstance(spec, Mapping) or spec.get('name') != 'LanguageTokenizer'}
+    return goal_cameras(build_module(config), released.read_example_batch(root))
 
 
 def stacked_with(model: OctoModel, key: str) -> set[str]:

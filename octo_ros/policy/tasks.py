@@ -141,13 +141,12 @@ class TaskEncoder:
                             f"{image.shape[:2]}; resize it with the policy's preprocess")
 
     def _notes(self, task: Task, mapped: Sequence[str]) -> list[str]:
-        unmapped = [key for key in task.goals
-                    if key in self._spec.image_sizes and key not in mapped]
-        missing = [key for key in self._spec.goal_keys if key in mapped and key not in task.goals]
-        notes = []
-        if unmapped:
-            notes.append(f'The goal for {", ".join(unmapped)} has no effect: no camera is mapped '
-                         'to it.')
+        seen = self._spec.goals_in_effect(mapped)
+        missing = [key for key in seen if key not in task.goals]
+        notes = [
+            f'The goal for {key} has no effect: no camera is mapped to '
+            f'{", ".join(self._spec.goal_cameras.get(key, (key,)))}.'
+            for key in task.goals if key not in seen]
         if missing:
             notes.append(f'No goal image for {", ".join(missing)}: zero pixels take its place.')
         if task.text is None and self._spec.uses_language:

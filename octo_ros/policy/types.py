@@ -33,6 +33,8 @@ class PolicySpec:
         action_high: 99th percentile, likewise.
         frames_before: number of frames that it takes before those of the window, for the velocity
             of the proprio; their images are not looked at.
+        goal_cameras: goal key to the observation keys that its tokenizers take, for
+            `goal_has_effect`; a goal that is not in it goes with the camera of its own name.
     """
 
     image_sizes: Mapping[str, tuple[int, int]]
@@ -46,6 +48,22 @@ class PolicySpec:
     action_low: tuple[float, ...] = ()
     action_high: tuple[float, ...] = ()
     frames_before: int = 0
+    goal_cameras: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+
+    def goals_in_effect(self, mapped: Sequence[str]) -> tuple[str, ...]:
+        """Returns the goal keys that have an effect when these observation keys have cameras."""
+        return tuple(key for key in self.goal_keys
+                     if goal_has_effect(self.goal_cameras.get(key, (key,)), mapped))
+
+
+def goal_has_effect(cameras: Sequence[str], mapped: Sequence[str]) -> bool:
+    """Tells whether one of a goal's tokenizers runs.
+
+    Args:
+        cameras: observation keys that they take; none when one of them encodes goals apart.
+        mapped: observation keys that have a camera.
+    """
+    return not cameras or any(key in mapped for key in cameras)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,8 @@ from rosbags.typesys import get_typestore
 
 from octo_ros.assets import shipped_recording
 from octo_ros.cli.main import main
+from test.tiny_models import image_tokenizer
+from test.tiny_models import make_model
 
 STORE = get_typestore(Stores.ROS2_KILTED)
 PRIMARY = 'primary=/camera_primary/image_raw/compressed'
@@ -103,7 +105,7 @@ def test_what_the_policy_does_not_get_is_told_once_each(altered, offline, goal):
     for note in (
             'No camera is mapped to image_wrist: the policy works without.',
             'The instruction on /instruction is not used, --goal is the task',
-            'The goal for image_wrist has no effect: no camera is mapped to it.',
+            'The goal for image_wrist has no effect: no camera is mapped to image_wrist.',
             'No instruction: the language input is masked.'):
         assert said.count(note) == 1, said
     assert 'No goal image' not in said
@@ -120,9 +122,24 @@ def test_a_goal_without_effect_is_refused_as_the_whole_task(altered, offline, go
     code, said = offline(altered(), '--camera', PRIMARY, '--goal', f'wrist={goal}', *options)
     assert code == 2
     assert said.splitlines()[-1] == (
-        "octo-ros replay: '--goal' must be for a mapped camera (image_primary) where it is the "
-        "whole task, got image_wrist: it would have no effect; give --camera for it, or "
-        "--instruction")
+        "octo-ros replay: '--goal' must be one that the mapped cameras (image_primary) use where "
+        "it is the whole task, got image_wrist: it would have no effect; give --camera for "
+        "image_wrist, or --instruction")
+
+
+def test_a_goal_that_is_encoded_apart_is_a_task_without_its_camera(
+        altered, offline, live, tmp_path, goal):
+    make_model({'p': image_tokenizer(['image_primary']), 'w': image_tokenizer(['image_wrist'])},
+               {'g': image_tokenizer([], ['image_primary'])}
+               ).save_pretrained(1, tmp_path / 'apart')
+    options = ('--checkpoint', str(tmp_path / 'apart'), '--goal', f'primary={goal}',
+               '--camera', 'wrist=/camera_wrist/image_raw/compressed')
+    code, said = offline(altered(), *options)
+    assert code == 0, said
+    assert 'no effect' not in said
+    done = live(altered(), *options)
+    assert done.returncode == 0, done.stderr
+    assert 'no effect' not in done.stderr
 
 
 def test_a_recording_of_another_clock_names_the_offset_and_replays_with_it(

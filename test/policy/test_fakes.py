@@ -1,9 +1,12 @@
 """The fake policy is deterministic and checks its inputs as a real one does."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from octo_ros.errors import TaskError
+from octo_ros.policy.fakes import DEFAULT_SPEC
 from octo_ros.policy.fakes import FakePolicy
 from octo_ros.policy.types import Frame
 from octo_ros.policy.types import Task
@@ -60,3 +63,11 @@ def test_unknown_goals_are_refused_and_missing_ones_told() -> None:
         policy.check_task(Task(goals={'image_wris': image}))
     assert policy.check_task(Task('go', {'image_primary': image, 'image_wrist': image})) == []
     assert 'image_wrist' in policy.check_task(Task('go', {'image_primary': image}))[0]
+
+
+def test_a_missing_goal_is_told_where_another_camera_uses_it() -> None:
+    policy = FakePolicy(dataclasses.replace(
+        DEFAULT_SPEC, goal_cameras={'image_primary': (), 'image_wrist': ('image_primary',)}))
+    policy.prepare(['image_wrist'], window=2)
+    assert policy.check_task(Task('go')) == [
+        'No goal image for image_primary: zeros take its place.']

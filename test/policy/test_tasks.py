@@ -51,7 +51,7 @@ def test_a_good_vocabulary_is_no_problem(engine: Engine, golden: pathlib.Path) -
     encoder = make_encoder(engine, golden / 't5/spiece.model')
     assert encoder.find_vocabulary() == ''
     assert encoder.check(Task('pick up the cup', {'image_wrist': GOAL}), ('image_primary',)) == [
-        'The goal for image_wrist has no effect: no camera is mapped to it.',
+        'The goal for image_wrist has no effect: no camera is mapped to image_wrist.',
         'No goal image for image_primary: zero pixels take its place.']
 
 
