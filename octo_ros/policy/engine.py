@@ -24,12 +24,14 @@ from octo_ros.array_typing import Int
 from octo_ros.array_typing import PRNGKeyArray
 from octo_ros.array_typing import UInt8
 from octo_ros.errors import ObservationError
+from octo_ros.errors import OctoError
 from octo_ros.errors import ParameterError
 from octo_ros.model.tokenizers import LANGUAGE_KEY
 from octo_ros.model.tokenizers import PIECES_KEY
 from octo_ros.policy.compiling import FLOAT32
 from octo_ros.policy.compiling import compiled
 from octo_ros.policy.normalization import action_size
+from octo_ros.policy.normalization import check_head
 from octo_ros.policy.normalization import unnormalize_actions
 from octo_ros.policy.octo_model import OctoModel
 from octo_ros.policy.spec import takes_text
@@ -92,6 +94,7 @@ class Engine:
         self._head = head
         self._precision = matmul_precision
         self._dims = action_size(statistics, normalization_type)
+        check_head(self._dims, model.module.heads[head].action_dim)
         self._programs: dict[Variant, Any] = {}
         self._language_program: Any = None
         self.no_language = self._no_language()
@@ -107,6 +110,7 @@ class Engine:
 
         Raises:
             ParameterError: the model cannot work with images of these sizes.
+            OctoError: what the model itself refuses, other than images.
         """
         if variant in self._programs:
             return
@@ -119,6 +123,9 @@ class Engine:
         try:
             program = compiled(self._sample, self._precision).lower(*inputs).compile()
         except (TypeError, ValueError, flax.errors.FlaxError) as error:
+            # Of the errors that say by themselves what is wrong, only these are of image sizes.
+            if isinstance(error, OctoError) and not isinstance(error, ObservationError):
+                raise
             sizes = ', '.join(
                 f'{key} {self._image_sizes[key]}' for key in variant.image_keys) or 'no image'
             raise ParameterError(

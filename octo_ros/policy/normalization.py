@@ -128,6 +128,14 @@ def action_size(statistics: Mapping[str, Any], kind: str = 'normal') -> int:
     return len(_checked(statistics, kind)[0])
 
 
+def check_head(size: int, head_dim: int) -> None:
+    """Raises ParameterError for statistics of more dimensions than an action head has."""
+    if size > head_dim:
+        raise ParameterError(
+            f'The action statistics must have at most the {head_dim} dimensions of the '
+            f'action head, got {size}; choose the statistics of the right dataset')
+
+
 def unnormalize_actions(
     actions: Float[Array, '*s ah ad'],
     statistics: Mapping[str, Any],
@@ -146,10 +154,7 @@ def unnormalize_actions(
     """
     first, second, mask = _checked(statistics, kind)
     first, second = first.astype(np.float32), second.astype(np.float32)
-    if len(mask) > actions.shape[-1]:
-        raise ParameterError(
-            f'The action statistics must have at most the {actions.shape[-1]} dimensions of the '
-            f'action head, got {len(mask)}; choose the statistics of the right dataset')
+    check_head(len(mask), actions.shape[-1])
     actions = actions[..., :len(mask)]
     if kind == 'normal':
         real = actions * second + first

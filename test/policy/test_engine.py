@@ -9,11 +9,15 @@ import pytest
 
 from octo_ros.errors import ObservationError
 from octo_ros.errors import ParameterError
+from octo_ros.errors import TaskError
 from octo_ros.policy.engine import Engine
 from octo_ros.policy.engine import Variant
 from octo_ros.policy.octo_model import OctoModel
+from octo_ros.policy.policy import OctoPolicy
 from octo_ros.policy.spec import describe
 from octo_ros.policy.spec import goal_sizes
+from test.tiny_models import image_tokenizer
+from test.tiny_models import make_model
 
 SEED = 5
 
@@ -184,3 +188,24 @@ def test_film_models_run_with_a_zero_vector_for_the_missing_language(golden: pat
         variant, engine.observations([{}, {}], variant, None), engine.task({}, None),
         np.ones(2, bool))
     assert np.isfinite(actions).all()
+
+
+def test_a_head_narrower_than_the_statistics_is_refused_when_the_policy_is_made() -> None:
+    model = make_model({'p': image_tokenizer(['image_primary'])}, {}, head_dim=2)
+    with pytest.raises(ParameterError, match=r'^The action statistics must have at most the 2 d'):
+        OctoPolicy(model)
+
+
+def test_only_what_is_wrong_with_images_is_blamed_on_their_sizes() -> None:
+    keys = ('image_primary', 'image_wrist')
+    model = make_model({'both': image_tokenizer(keys, keys)}, {})
+    statistics = model.dataset_statistics['action']
+    small = Engine(model, statistics, goal_sizes={},
+                   image_sizes={'image_primary': (64, 64), 'image_wrist': (32, 32)})
+    with pytest.raises(ParameterError, match=r'stacked images must .* leave image_sizes as the'):
+        small.compile(Variant(keys, 2, proprio=False))
+    model = make_model({'w': image_tokenizer(['image_wrist'], ['image_primary'])}, {})
+    del model.example_batch['task']['image_primary']
+    lacking = Engine(model, statistics, image_sizes={'image_wrist': (64, 64)}, goal_sizes={})
+    with pytest.raises(TaskError, match=r'^the task must have a goal image for image_primary, '):
+        lacking.compile(Variant(('image_wrist',), 2, proprio=False))
