@@ -67,41 +67,59 @@ class RldsSource:
                         f'{spec.step_s:.4g} s')
 
     def __iter__(self) -> Iterator[Demonstration]:
-        """Yields the episodes, and what is wrong with the files as findings without an episode."""
+        """Yields the episodes, and what is wrong with the files as findings without an episode.
+
+        Raises:
+            DataError: what was asked for fits no episode; the error is that of the first.
+        """
         for name in self._layout.missing:
             yield self._fault(name, 'missing', 'this shard is not there')
+        # Until one episode fits, nobody knows whether the records or the options are at fault.
+        first: DataError | None = None
+        waiting: list[Demonstration] = []
+        for item, error in self._items():
+            if error is not None and not self._fits:
+                first = first or error
+                waiting.append(item)
+                continue
+            if self._fits:
+                yield from waiting
+                waiting = []
+            yield item
+        if first is not None and not self._fits:
+            raise first
+
+    def _items(self) -> Iterator[tuple[Demonstration, DataError | None]]:
+        """Yields what was found, with the error where an episode did not fit."""
         for shard in self._layout.shards:
-            yield from self._shard(shard)
+            notes: list[str] = []
+            count = 0
+            for record in read_records(shard, notes.append):
+                count += 1
+                yield self._episode(shard, record)
+            for text in notes:
+                yield self._fault(str(shard), 'damage', text), None
+            told = self._layout.counts.get(shard.name, count)
+            if told != count and not notes:
+                yield self._fault(
+                    str(shard), 'damage',
+                    f'the shard has {count} records, dataset_info.json says {told}'), None
 
-    def _shard(self, shard: Path) -> Iterator[Demonstration]:
-        notes: list[str] = []
-        count = 0
-        for record in read_records(shard, notes.append):
-            count += 1
-            yield self._episode(shard, record)
-        for text in notes:
-            yield self._fault(str(shard), 'damage', text)
-        told = self._layout.counts.get(shard.name, count)
-        if told != count and not notes:
-            yield self._fault(str(shard), 'damage',
-                              f'the shard has {count} records, dataset_info.json says {told}')
-
-    def _episode(self, shard: Path, record: Record) -> Demonstration:
+    def _episode(self, shard: Path, record: Record) -> tuple[Demonstration, DataError | None]:
         name = f'{shard}#{record.number}'
         try:
             features = parse_example(record.data, _is_wanted)
         except DataError as error:
             return self._fault(name, 'damage', f'record {record.number} at byte {record.offset} '
-                               f'is no tf.train.Example: {error}')
+                               f'is no tf.train.Example: {error}'), None
         try:
             found = _Reader(name, features, self._layout, self._spec).read()
         except DataError as error:
-            if not self._fits:  # what was asked for fits no episode so far
-                raise
-            return self._fault(name, 'damage',
-                               f'record {record.number} at byte {record.offset}: {error}')
+            fault = self._fault(name, 'damage',
+                                f'record {record.number} at byte {record.offset}: {error}')
+            return fault, error.with_traceback(None)  # which holds the episode's pictures
         self._fits = True
-        return found
+        return found, None
 
     @staticmethod
     def _fault(source: str, kind: str, text: str) -> Demonstration:
@@ -139,7 +157,7 @@ class _Reader:
             if not isinstance(pictures, list) or len(pictures) != self._steps:
                 raise DataError(
                     f"{self._name}: '{feature}' must hold a picture for each of the "
-                    f'{self._steps} steps, got {len(pictures)} values of another kind')
+                    f'{self._steps} steps, got {len(pictures)}')
             if self._is_dummy(feature, pictures):
                 findings.append(Finding(self._name, 'missing', feature, None,
                                         'the episode was recorded without this camera'))

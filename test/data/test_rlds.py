@@ -218,6 +218,31 @@ def test_an_odd_episode_among_others_is_left_out(folder):
     assert 'as many numbers' in odd.findings[0].text
 
 
+@pytest.mark.parametrize(('changes', 'message'), [
+    ({'steps/is_first': np.zeros(0, bool), 'steps/action': np.zeros((0, 7), np.float32),
+      'steps/observation/image_0': [], 'steps/observation/image_1': []}, 'the 0 steps'),
+    ({'steps/observation/image_0': pictures(0, count=5)[1]}, 'of the 6 steps, got 5'),
+    ({'steps/observation/image_0': None}, "'image_0'"),
+    ({'steps/observation/state': np.full((STEPS, 7), np.nan, np.float32)}, 'finite states')])
+@pytest.mark.parametrize('place', [0, 1])
+def test_an_odd_episode_costs_itself_only_in_first_place_too(folder, changes, message, place):
+    episodes = [bridge_episode(1), bridge_episode(2)]
+    episodes.insert(place, bridge_episode(0, **changes))
+    write(folder, episodes, kinds={'steps/observation/image_0': {'image': {}}})
+    found = read(folder, cameras={'image_primary': 'image_0'})
+    assert [item.episode is None for item in found] == [number == place for number in range(3)]
+    (finding,) = found[place].findings
+    assert f'record {place} at byte' in finding.text
+    assert message in finding.text
+
+
+def test_where_no_episode_fits_the_first_error_is_told(folder):
+    write(folder, [bridge_episode(0, **{'steps/action': np.zeros(5)}),
+                   bridge_episode(1, **{'steps/observation/image_0': pictures(1, count=4)[1]})])
+    with pytest.raises(DataError, match=r'#0.*as many numbers'):
+        read(folder)
+
+
 def test_a_missing_shard_is_named(folder):
     write(folder, [bridge_episode(seed) for seed in range(3)], shards=3)[1].unlink()
     found = read(folder)
