@@ -171,7 +171,7 @@ class LeRobotSource:
     def _success(self, entry: EpisodeEntry, table: pa.Table) -> bool | None:
         if entry.extra.success is not None or _SUCCESS not in table.column_names:
             return entry.extra.success
-        return bool(_numbers(table, _SUCCESS, 1, str(entry.data)).any())
+        return bool((_numbers(table, _SUCCESS, 1, str(entry.data)) > 0).any())  # NaN is no success
 
     def _video(self, entry: EpisodeEntry, feature: str, times: Float[np.ndarray, 't'],
                rows: Int[np.ndarray, 'n'], size: tuple[int, int] | None) -> Frames:
@@ -221,12 +221,16 @@ def _numbers(table: pa.Table, name: str, size: int, where: str) -> Float[np.ndar
     values = pa.concat_arrays(values.chunks) if isinstance(values, pa.ChunkedArray) else values
     try:
         if pa.types.is_nested(values.type):
+            there = values.is_valid().to_numpy(zero_copy_only=False)
             lengths = pc.list_value_length(values).to_numpy(zero_copy_only=False)
-            wrong = np.flatnonzero(lengths != size)
+            wrong = np.flatnonzero(there & (lengths != size))
             if len(wrong):
                 raise DataError(f"{where}: '{name}' must have {size} numbers in every row, got "
-                                f'{lengths[wrong[0]]} in row {wrong[0]}')
-            values = pc.list_flatten(values)
+                                f'{lengths[wrong[0]]:g} in row {wrong[0]}')
+            numbers = np.full((len(values), size), np.nan)
+            flat = pc.list_flatten(values.drop_null()).cast(pa.float64())
+            numbers[there] = flat.to_numpy(zero_copy_only=False).reshape(-1, size)
+            return numbers
         flat = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
     except pa.ArrowException as error:
         raise DataError(f"{where}: '{name}' must hold numbers, got {values.type}") from error

@@ -128,6 +128,30 @@ def test_numbers_that_are_not_finite_are_told_and_mended(root):
     np.testing.assert_array_equal(found.episode.proprio[3], bad['state'][2])
 
 
+@pytest.mark.parametrize('kind', [pa.list_(pa.float32(), 7), pa.list_(pa.float32())])
+def test_a_null_row_is_told_and_ends_the_episode(root, kind):
+    whole = files.episode(0, 8)
+    files.write_v21(root, [whole])
+    actions, states = whole['action'].tolist(), whole['state'].tolist()
+    actions[6] = states[3] = None
+    files.rewrite(root / DATA, **{'action': pa.array(actions, kind),
+                                  'observation.state': pa.array(states, kind)})
+    (found,) = read(root)
+    assert [(item.kind, item.topic, round(item.time_s, 3)) for item in found.findings] == [
+        ('nan', 'observation.state', 0.6), ('nan', 'action', 1.2)]
+    np.testing.assert_array_equal(found.episode.actions, whole['action'][:6])
+    np.testing.assert_array_equal(found.episode.proprio[3:5], whole['state'][[2, 4]])
+
+
+def test_a_null_success_is_none(root):
+    files.write_v21(root, EPISODES[:1])
+    files.write_parquet(root / DATA, files.table(
+        EPISODES[:1], [0], tasks=['lift the block'],
+        extra={'next.success': pa.array([False] * 4 + [None], pa.bool_())}))
+    (found,) = read(root)
+    assert found.episode.success is False
+
+
 def test_a_gap_in_time_is_told_and_ends_the_episode(root):
     files.write_v21(root, [files.episode(0, 8)])
     files.write_video(root / VIDEO, files.episode(0, 9)['frames'])
