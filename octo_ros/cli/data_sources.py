@@ -76,9 +76,10 @@ def find_recordings(sources: Sequence[Path]) -> list[Path]:
     """Returns the recordings in files and folders, in alphabetical order, and the data sets.
 
     Raises:
-        BagError: there is none in one of them.
+        BagError: there is none in one of them, or it is an episode set.
     """
     from octo_ros.data.datasets import is_dataset
+    from octo_ros.data.store import is_episode_set
 
     found: list[Path] = []
     for source in sources:
@@ -87,6 +88,9 @@ def find_recordings(sources: Sequence[Path]) -> list[Path]:
             continue
         inside = sorted(path for path in source.glob('*') if _is_recording(path) or is_dataset(
             path)) if source.is_dir() else []
+        if not inside and is_episode_set(source):
+            raise BagError(f'{source} is an episode set, which was checked when it was built; '
+                           'fine-tune with it as it is, or name what it was built from')
         if not inside:
             raise BagError(f'{source} must be a rosbag2 recording, a LeRobot or RLDS data set, or '
                            'a folder of some, got none')

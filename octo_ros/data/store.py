@@ -130,7 +130,12 @@ def _is_set(folder: Path) -> bool:
     images = index.get('images', {})
     known = {INDEX, *(f'{name}.npy' for name in (
         _ACTIONS, PROPRIO, *images, *(_PRESENT + key for key in images)))}
-    return index.get('format') == _FORMAT and {item.name for item in folder.iterdir()} <= known
+    return is_episode_set(folder) and {item.name for item in folder.iterdir()} <= known
+
+
+def is_episode_set(folder: Path) -> bool:
+    """Whether a folder has the index of a set, of this format."""
+    return read_index(folder / INDEX).get('format') == _FORMAT
 
 
 class EpisodeSet:

@@ -92,6 +92,16 @@ def test_a_set_is_exported_and_built_again(lerobot, tmp_path, capsys, version):
     assert np.abs(one.images['image_primary'].astype(int) - two.images['image_primary']).max() < 9
 
 
+def test_an_episode_set_is_not_checked_again_and_says_so(lerobot, tmp_path, capsys):
+    out = tmp_path / 'set'
+    assert main(['data', 'build', str(lerobot), *TOP, '--out', str(out)]) == 0
+    capsys.readouterr()
+    for arguments in (['check', str(out)], ['build', str(out), '--out', str(tmp_path / 'second')]):
+        assert main(['data', *arguments]) == 2
+        assert (f'{out} is an episode set, which was checked when it was built'
+                in capsys.readouterr().err)
+
+
 @pytest.mark.parametrize(('arguments', 'message'), [
     (['check', '{lerobot}'], '--camera primary=observation.images.top'),
     (['check', '{lerobot}', '--camera', 'primary=tap'], "did you mean 'top'"),
