@@ -35,6 +35,7 @@ from octo_ros.data.tfrecord_example import Values
 from octo_ros.data.tfrecord_example import parse_example
 from octo_ros.errors import DataError
 
+_MOST_WAITING = 8  # episodes that do not fit before one does: then the options are at fault
 _STEPS = 'steps/'
 _OBSERVATION = 'steps/observation/'
 _METADATA = 'episode_metadata/'
@@ -70,7 +71,8 @@ class RldsSource:
         """Yields the episodes, and what is wrong with the files as findings without an episode.
 
         Raises:
-            DataError: what was asked for fits no episode; the error is that of the first.
+            DataError: what was asked for fits no episode, or not one of the first; the error is
+                that of the first.
         """
         for name in self._layout.missing:
             yield self._fault(name, 'missing', 'this shard is not there')
@@ -81,6 +83,8 @@ class RldsSource:
             if error is not None and not self._fits:
                 first = first or error
                 waiting.append(item)
+                if len(waiting) > _MOST_WAITING:
+                    raise first
                 continue
             if self._fits:
                 yield from waiting

@@ -243,6 +243,13 @@ def test_where_no_episode_fits_the_first_error_is_told(folder):
         read(folder)
 
 
+def test_an_option_that_fits_no_episode_is_told_before_all_are_read(folder):
+    bad = {'steps/action': np.zeros(5)}
+    write(folder, [*(bridge_episode(seed, **bad) for seed in range(9)), bridge_episode(9)])
+    with pytest.raises(DataError, match=r'#0.*as many numbers'):
+        read(folder)
+
+
 def test_a_missing_shard_is_named(folder):
     write(folder, [bridge_episode(seed) for seed in range(3)], shards=3)[1].unlink()
     found = read(folder)
