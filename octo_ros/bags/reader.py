@@ -80,9 +80,11 @@ class BagReader:
         # Unlike Path.expanduser, this leaves the home of a user that there is not as it is.
         self.path = Path(os.path.expanduser(path))
         self.damage: list[str] = []
+        self._told: set[str] = set()  # the same
         self.types: Typestore = get_typestore(Stores.ROS2_KILTED)
         self._reader: Reader | None = None
-        self._recovered: list[RawMessage] = []
+        self._left: list[Path] = []  # files that are read without the recording's index
+        self._last_ns = 0
         self.topics: dict[str, str] = {}
         self.counts: Mapping[str, int] = {}
         if not self.path.exists():
@@ -132,7 +134,7 @@ class BagReader:
             topics: the topics to read; all when None.
         """
         wanted = self.topics if topics is None else [t for t in topics if t in self.topics]
-        source = self._raw(wanted) if self._reader is not None else self._recovered
+        source = self._raw(wanted) if self._reader is not None else self._scan()
         for read, raw in enumerate((raw for raw in source if raw.topic in wanted), start=1):
             try:
                 message = self.types.deserialize_cdr(unpacked(raw.data), raw.msgtype)
@@ -152,6 +154,7 @@ class BagReader:
         reader = Reader(self.path)
         reader.open()
         self._reader = reader
+        self._last_ns = reader.end_time
         self.topics = {item.topic: item.msgtype for item in reader.connections}
         self.counts = {item.topic: item.msgcount for item in reader.connections}
         for item in reader.connections:
@@ -161,28 +164,34 @@ class BagReader:
         """Reads file by file what the index of the recording no longer gives."""
         self.close()
         self._note(f'{self.path.name}: {error}; reading what is left of it')
-        for file in storage_files(self.path):
-            self._recovered += recover(file, self._note)
-        if not self._recovered:
+        self._left, self.topics, self._last_ns = storage_files(self.path), {}, 0
+        # Counted here and read again for `messages`: recordings may be larger than the memory.
+        counts: collections.Counter[str] = collections.Counter()
+        kinds: dict[tuple[str, str], None] = {}
+        for raw in self._scan():
+            counts[raw.topic] += 1
+            self.topics[raw.topic] = raw.msgtype
+            kinds[raw.msgtype, raw.definition] = None
+            self._last_ns = max(self._last_ns, raw.log_ns)
+        if not counts:
             raise BagError(f'recording {self.path} must hold messages that can be read, got: '
                            + '; '.join(self.damage))
-        self.topics = {raw.topic: raw.msgtype for raw in self._recovered}
-        self.counts = collections.Counter(raw.topic for raw in self._recovered)
-        for raw in self._recovered:
-            self._register(raw.msgtype, raw.definition)
-        self._note(f'{self.path.name}: {len(self._recovered)} messages could be read')
+        self.counts = counts
+        for msgtype, definition in kinds:
+            self._register(msgtype, definition)
+        self._note(f'{self.path.name}: {counts.total()} messages could be read')
+
+    def _scan(self) -> Iterator[RawMessage]:
+        return itertools.chain.from_iterable(recover(file, self._note) for file in self._left)
 
     def _check_offset(self, offset_s: float) -> None:
-        last_ns = max((raw.log_ns for raw in self._recovered), default=0)
-        if self._reader is not None:
-            last_ns = self._reader.end_time
         # The first messages may have the time 0, which a small offset makes negative.
-        if last_ns and not 0.0 <= last_ns / 1e9 - offset_s < _LATEST_S:
+        if self._last_ns and not 0.0 <= self._last_ns / 1e9 - offset_s < _LATEST_S:
             self.close()
             raise ParameterError(
                 'the clock offset must be the seconds between two clocks, got '
-                f'{offset_s:g} s for a recording that ends at {last_ns / 1e9:.2f} s: less the '
-                f'offset, this must lie between 0 and {_LATEST_S:.0f} s')
+                f'{offset_s:g} s for a recording that ends at {self._last_ns / 1e9:.2f} s: less '
+                f'the offset, this must lie between 0 and {_LATEST_S:.0f} s')
 
     def _raw(self, topics: Collection[str]) -> Iterator[RawMessage]:
         if self._reader is None:
@@ -230,6 +239,9 @@ class BagReader:
                 definition, msgtype).items() if name not in known})
 
     def _note(self, text: str) -> None:
+        if text in self._told:  # the files may be read more than once
+            return
+        self._told.add(text)
         self.damage.append(text)
         if self._log:
             _LOG.warning('%s', text)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 import sqlite3
+import tracemalloc
 import zlib
 
 import pytest
@@ -103,6 +104,36 @@ def test_truncated_recording_keeps_what_lies_before_the_end(copied, name):
     assert counts == sorted(counts)
     assert counts[0] >= 10
     assert counts[-1] >= 45
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+@pytest.mark.parametrize('loss', ['end', 'metadata'])
+def test_recording_of_a_killed_recorder_does_not_fill_the_memory(record, storage, loss):
+    recording = record(storage=storage)
+    for step in range(65):
+        recording.image('/cam/front', 0.1 * step, step, size=(480, 640))
+    recording.close()
+    (file,) = (item for item in recording.path.iterdir() if item.suffix in ('.mcap', '.db3'))
+    assert file.stat().st_size > 55e6
+    (recording.path / 'metadata.yaml').unlink()
+    if loss == 'end':
+        with file.open('r+b') as content:
+            content.truncate(int(0.9 * file.stat().st_size))
+    tracemalloc.start()
+    try:
+        with BagReader(recording.path) as bag:
+            (count,) = bag.counts.values()
+            shades = [item.message.data[0] for item in bag.messages()]
+            damage = list(bag.damage)
+            assert [item.message.data[0] for item in bag.messages(['/cam/front'])] == shades
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20e6
+    assert shades == list(range(count))
+    assert count == 65 if loss == 'metadata' else 50 < count < 65
+    assert bag.damage == damage  # told once
+    assert len(set(damage)) == len(damage)
 
 
 def test_truncated_mcap_names_the_byte(copied):
