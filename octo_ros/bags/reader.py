@@ -21,6 +21,7 @@ from rosbags.typesys.store import Typestore
 
 from octo_ros.bags.packed import PACKED
 from octo_ros.bags.packed import unpacked
+from octo_ros.bags.packed import unpacked_file
 from octo_ros.bags.recovery import RawMessage
 from octo_ros.bags.recovery import recover
 from octo_ros.bags.recovery import storage_files
@@ -83,6 +84,7 @@ class BagReader:
         self._told: set[str] = set()  # the same
         self.types: Typestore = get_typestore(Stores.ROS2_KILTED)
         self._reader: Reader | None = None
+        self._unpacked = contextlib.ExitStack()  # what was unpacked until the reader is closed
         self._left: list[Path] = []  # files that are read without the recording's index
         self._last_ns = 0
         self.topics: dict[str, str] = {}
@@ -115,6 +117,7 @@ class BagReader:
         reader, self._reader = self._reader, None
         if reader is not None:
             reader.close()
+        self._unpacked.close()
 
     def topics_of(self, types: Collection[str]) -> list[str]:
         """Returns the topics of some message types, in alphabetical order."""
@@ -146,12 +149,15 @@ class BagReader:
             yield BagMessage(raw.topic, raw.log_ns - self._clock_offset_ns, message)
 
     def _open(self) -> None:
-        files = self.path.glob('*.db3') if self.path.is_dir() else [self.path]
+        path = self.path
+        if path.suffix == PACKED and path.is_file():  # rosbags does so where metadata.yaml says it
+            path = self._unpacked.enter_context(unpacked_file(path, self._note))
+        files = path.glob('*.db3') if path.is_dir() else [path]
         waiting = [file.name for file in files if unmerged(file)]
         if waiting:  # rosbags would read the file without its log
             raise BagError(f"{', '.join(waiting)} was not closed: its last messages lie in the "
                            'log beside it (-wal)')
-        reader = Reader(self.path)
+        reader = Reader(path)
         reader.open()
         self._reader = reader
         self._last_ns = reader.end_time

@@ -7,6 +7,7 @@ import pytest
 
 from octo_ros.bags import demonstrations
 from octo_ros.bags import recording
+from octo_ros.bags.packed import zstd
 from octo_ros.cli.main import main
 from octo_ros.data.store import EpisodeSet
 
@@ -59,6 +60,14 @@ def test_import_is_another_word_for_build(bags, tmp_path, capsys):
 
 def test_check_of_sound_recordings_succeeds(bags):
     assert main(['data', 'check', str(bags / '0')]) == 0
+
+
+def test_sound_file_that_is_packed_and_given_by_itself_is_called_sound(bags, capsys):
+    (file,) = (bags / '0').glob('*.mcap')
+    packed = bags / f'{file.name}.zstd'
+    packed.write_bytes(zstd.compress(file.read_bytes()))
+    assert main(['data', 'check', str(packed)]) == 0
+    assert '1 recordings: 1 sound' in capsys.readouterr().out
 
 
 def test_reached_actions_of_a_recording_are_the_differences_of_its_states(tmp_path):
