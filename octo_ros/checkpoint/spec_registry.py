@@ -118,11 +118,20 @@ def _build(spec: Any, known: Mapping[str, type], path: str,
     if cls is tokenizers.ImageTokenizer:
         _check_complete(cls, kwargs, f'{path}.kwargs')
         encoder, options = _resolve(kwargs['encoder'], _ENCODERS, f'{path}.kwargs.encoder')
+        _check_encoder(encoder(**options), f'{path}.kwargs.encoder.kwargs')
         kwargs['encoder'] = vision.EncoderSpec(encoder, tuple(options.items()))
     if cls is tokenizers.LanguageTokenizer:
         kwargs['sizes'] = _language_sizes(kwargs.get('encoder'), params, path)
     _check_complete(cls, kwargs, f'{path}.kwargs')
     return cls(**kwargs)
+
+
+def _check_encoder(encoder: vision.ImageEncoder, path: str) -> None:
+    fault = encoder.broken_rule()
+    if fault is not None:
+        key, rule = fault
+        raise CheckpointError(
+            f'config.json: {path}.{key} must be {rule}, got {getattr(encoder, key)!r}')
 
 
 def _resolve(spec: Any, known: Mapping[str, type], path: str) -> tuple[type, dict[str, Any]]:

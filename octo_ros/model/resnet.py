@@ -1,5 +1,6 @@
 """The ResNet in front of hybrid vision transformers, with the released parameter names."""
 
+import math
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -7,6 +8,7 @@ import flax.linen as nn
 from octo_ros.array_typing import Array
 from octo_ros.array_typing import Float
 from octo_ros.array_typing import UInt8
+from octo_ros.model.vision import NORM_GROUPS
 from octo_ros.model.vision import ImageEncoder
 from octo_ros.model.vision import StdConv
 from octo_ros.model.vision import film
@@ -56,6 +58,16 @@ class ViTResnet(ImageEncoder):
 
     width: float = 1
     num_layers: Sequence[int] = ()
+
+    @nn.nowrap
+    def broken_rule(self) -> tuple[str, str] | None:
+        """See `ImageEncoder`."""
+        channels = int(64 * self.width) if math.isfinite(self.width) else 0
+        if channels < 1 or channels % NORM_GROUPS:
+            return 'width', f'such that 64 times it is a multiple of {NORM_GROUPS}'
+        if any(count < 1 for count in self.num_layers):
+            return 'num_layers', 'a list of numbers of at least 1'
+        return None
 
     @nn.compact
     def __call__(self, images: UInt8[Array, 'b ih iw c'],

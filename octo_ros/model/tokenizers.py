@@ -132,6 +132,8 @@ class ImageTokenizer(nn.Module):
         batch, steps = stack.shape[:2]
         grid = self.encoder.build()(stack.reshape(batch * steps, *stack.shape[2:]),
                                     self._condition(tasks, steps))
+        if not grid.size:
+            raise _no_grid(self, stack, grid)
         tokens = grid.reshape(batch, steps, -1, grid.shape[-1])
         if self.use_token_learner:
             tokens = TokenLearner(self.num_tokens, name='TokenLearner_0')(tokens, train=train)
@@ -176,6 +178,16 @@ class ImageTokenizer(nn.Module):
                             'of the config to be conditioned by words')
         vector = jnp.concatenate([tasks[key] for key in self.task_film_keys], axis=-1)
         return jnp.repeat(vector, steps, axis=0)
+
+
+def _no_grid(tokenizer: ImageTokenizer, stack: Array, grid: Array) -> CheckpointError:
+    # The transformer holds its tokenizers in mappings, which Flax joins to group_name.
+    path = re.sub(r'^((?:observation|task)_tokenizers)_', r'model.\1.', str(tokenizer.name))
+    height, width = stack.shape[2:4]
+    return CheckpointError(
+        f'config.json: {path}.kwargs.encoder must make at least one token of an image of '
+        f'{height}x{width}, got a grid of {grid.shape[1]}x{grid.shape[2]}; take a smaller '
+        'patch_size, or larger images in the example batch')
 
 
 def _stack(images: Mapping[str, UInt8[Array, 'b t ih iw c']]) -> UInt8[Array, 'b t ih iw c']:

@@ -19,6 +19,8 @@ from octo_ros.errors import closest
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 NORMALIZATIONS = ('default', 'imagenet')
+NORM_GROUPS = 32  # of channels, in Flax's GroupNorm
+_STEM_STRIDE = 16  # of the four convolutions in front of the patches
 
 
 def normalize_images(images: UInt8[Array, 'b ih iw c'],
@@ -101,6 +103,11 @@ class ImageEncoder(nn.Module):
     use_film: bool = False
     img_norm_type: str = 'default'
 
+    @nn.nowrap
+    def broken_rule(self) -> tuple[str, str] | None:
+        """Returns an argument that makes no encoder, and what it must be; None when all do."""
+        return None
+
     def prepare(self, images: UInt8[Array, 'b ih iw c'],
                 condition: Float[Array, 'b k'] | None) -> Float[Array, 'b ih iw c']:
         """Checks that a condition is there when it must be, and normalises the pixels."""
@@ -138,6 +145,21 @@ class SmallStem(ImageEncoder):
     padding: Sequence[int] = (1, 1, 1, 1)
     num_features: int = 512
 
+    @nn.nowrap
+    def broken_rule(self) -> tuple[str, str] | None:
+        """See `ImageEncoder`."""
+        if self.patch_size < _STEM_STRIDE:
+            return 'patch_size', f'at least {_STEM_STRIDE}'
+        if any(count < 1 or count % NORM_GROUPS for count in self.features):
+            return 'features', f'multiples of {NORM_GROUPS}'
+        for key, least in (('kernel_sizes', 1), ('strides', 1), ('padding', 0)):
+            values = getattr(self, key)
+            if len(values) != len(self.features):
+                return key, f'as many numbers as features has ({len(self.features)})'
+            if any(value < least for value in values):
+                return key, f'a list of numbers of at least {least}'
+        return None
+
     @nn.compact
     def __call__(self, images: UInt8[Array, 'b ih iw c'],
                  condition: Float[Array, 'b k'] | None = None) -> Float[Array, 'b gh gw f']:
@@ -147,7 +169,7 @@ class SmallStem(ImageEncoder):
         for index, (features, size, stride, padding) in enumerate(layers):
             x = StdConv(features, size, stride, padding, name=f'StdConv_{index}')(x)
             x = nn.relu(nn.GroupNorm(name=f'GroupNorm_{index}')(x))
-        patch = (self.patch_size // 16, self.patch_size // 16)
+        patch = (self.patch_size // _STEM_STRIDE,) * 2
         x = nn.Conv(self.num_features, patch, patch, padding='VALID', name='embedding')(x)
         return film(x, condition, 0)
 

@@ -192,3 +192,21 @@ def test_values_of_the_wrong_kind_name_their_path(path, value, rule):
         build_module(legacy.update_config({'model': changed(path, value)})['model'])
     assert str(caught.value).startswith(f'config.json: model.{path} ')
     assert rule in str(caught.value)
+
+
+@pytest.mark.parametrize(('name', 'key', 'value', 'rule'), [
+    ('SmallStem', 'patch_size', 8, 'must be at least 16, got 8'),
+    ('SmallStem', 'strides', [2, 2, 2], 'as many numbers as features has (4), got (2, 2, 2)'),
+    ('SmallStem16', 'strides', [2, 2, 2, 0], 'a list of numbers of at least 1, got (2, 2, 2, 0)'),
+    ('SmallStem', 'padding', [1, 1, 1, -1], 'a list of numbers of at least 0, got (1, 1, 1, -1)'),
+    ('SmallStem32', 'features', [32, 48, 64, 64], 'multiples of 32, got (32, 48, 64, 64)'),
+    ('ViTResnet', 'width', 0.25, '64 times it is a multiple of 32, got 0.25'),
+    ('ViTResnet', 'width', float('nan'), '64 times it is a multiple of 32, got nan'),
+    ('ResNet26FILM', 'num_layers', [2, 0], 'a list of numbers of at least 1, got (2, 0)'),
+])
+def test_arguments_that_make_no_encoder_name_their_path(name, key, value, rule):
+    model = changed(f'{_CAMERA}.encoder', spec('vit_encoders', name, **{key: value}))
+    with pytest.raises(CheckpointError) as caught:
+        build_module(model)
+    assert str(caught.value).startswith(f'config.json: model.{_CAMERA}.encoder.kwargs.{key} must')
+    assert rule in str(caught.value)

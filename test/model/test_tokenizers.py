@@ -59,6 +59,16 @@ def test_images_are_stacked_on_their_channels_with_goals_behind():
     assert kernel(variables).shape == (4, 4, 9, 3)
 
 
+@pytest.mark.parametrize('pooled', [False, True])
+def test_patches_larger_than_the_image_are_refused(pooled):
+    tokenizer = ImageTokenizer(EncoderSpec(PatchEncoder, (('patch_size', 16),)),
+                               use_token_learner=pooled, name='observation_tokenizers_primary')
+    with pytest.raises(CheckpointError, match=(
+            r'model\.observation_tokenizers\.primary\.kwargs\.encoder must make at least one '
+            r'token of an image of 8x8, got a grid of 0x0')):
+        run(tokenizer, {'image_primary': FRAME}, {})
+
+
 def test_zero_pixels_stand_for_a_missing_goal():
     tokenizer = ImageTokenizer(ENCODER, obs_stack_keys=('image_primary',),
                                task_stack_keys=('image_primary',))

@@ -331,8 +331,10 @@ def test_an_unknown_module_in_the_config_is_refused(copy):
 
 def test_sizes_that_a_layer_cannot_have_are_told_without_a_traceback_of_jax(copy):
     config = json.loads((copy / 'config.json').read_text())
-    stem = config['model']['observation_tokenizers']['primary']['kwargs']['encoder']['kwargs']
-    stem['features'] = [30, 30, 30, 30]
+    head = config['model']['heads']['action']
+    head['name'] = 'UNetDDPMActionHead'
+    head['kwargs'] = {'readout_key': 'readout_action', 'action_dim': 7, 'action_horizon': 4,
+                      'use_map': False, 'down_features': [30]}
     (copy / 'config.json').write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match=r'copy: its config .* make no model: .*\(30\)'):
         OctoModel.load_pretrained(copy)
