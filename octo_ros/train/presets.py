@@ -212,7 +212,7 @@ class BridgeSmall(Preset):
         proprio_start=0.3))
     scratch: ScratchParams = dataclasses.field(default_factory=lambda: ScratchParams(
         window=1, layers=2, token_size=256, heads=8, mlp_dim=1024, stem_features=(32, 32, 32, 32),
-        patch=64, language_layers=1, language_dim=32, text_tokens=16))
+        patch=64, language_layers=1, language_dim=32, text_tokens=24))
 
 
 PRESETS: Mapping[str, type[Preset]] = {
