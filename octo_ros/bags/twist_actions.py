@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from octo_ros.array_typing import Float
+from octo_ros.data.grippers import beyond_ends
 from octo_ros.policy.poses import angles_of_vector
 from octo_ros.policy.profile import GripperParams
 from octo_ros.policy.profile import RobotProfile
@@ -24,11 +25,20 @@ Step = tuple[int, Float[np.ndarray, 'ad']]
 
 
 def gripper_number(command: float, params: GripperParams) -> float:
-    """Returns the action's number, 0 to 1, of a command between closed and open."""
+    """Returns the action's number of a command, 0 to 1 between closed and open; not clipped."""
     span = params.open_value - params.closed_value
     opening = (command - params.closed_value) / span if span else command
-    opening = min(max(opening, 0.0), 1.0)
     return opening if params.open_is_one else 1.0 - opening
+
+
+def gripper_fault(command: float, params: GripperParams) -> str:
+    """Returns what tells that a command is in other units than the profile's; '' if nothing."""
+    if params.mode != 'absolute' or not beyond_ends(gripper_number(command, params)):
+        return ''
+    return (f'commands of the gripper must be from {params.closed_value:g} (closed) to '
+            f'{params.open_value:g} (open), got {command:g}: it is taken for the nearer one; give '
+            'a robot profile whose gripper.closed_value and gripper.open_value are what the '
+            'driver takes')
 
 
 def fit_fault(kind: str, profile: RobotProfile, gripper: str, option: str) -> str:
@@ -76,16 +86,26 @@ class TwistMessages:
         """Begins with an open gripper."""
         self._profile = profile
         self._gripper = gripper_number(profile.gripper.open_value, profile.gripper)
+        self._fault_told = False
         self.restart()
 
     def restart(self) -> None:
         """Begins an episode. The gripper stays as it was told last."""
         self._actions = TwistActions(self._profile)
 
-    def take_gripper(self, message: Any) -> None:
-        """Takes a Float64MultiArray; one without a number is ignored."""
-        if len(message.data):
-            self._gripper = gripper_number(float(message.data[0]), self._profile.gripper)
+    def take_gripper(self, message: Any) -> str:
+        """Takes a Float64MultiArray; one without a number is ignored.
+
+        Returns:
+            What tells of other units, for the first command that does; else ''.
+        """
+        if not len(message.data):
+            return ''
+        command, params = float(message.data[0]), self._profile.gripper
+        self._gripper = min(max(gripper_number(command, params), 0.0), 1.0)
+        fault = '' if self._fault_told else gripper_fault(command, params)
+        self._fault_told = self._fault_told or bool(fault)
+        return fault
 
     def take(self, message: Any, time_ns: int) -> list[Step]:
         """Takes a TwistStamped in the profile's frame; returns the steps that are over."""

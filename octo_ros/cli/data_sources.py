@@ -177,13 +177,14 @@ def _read_bag(path: Path, args: argparse.Namespace, profile: 'RobotProfile',
     from octo_ros.data.relabel import reached_episode
 
     params = SamplingParams(step_s=profile.step_s, max_age_s=1.5 * profile.step_s)
+    grippers = _grippers(args, profile)
     try:
         topics = _topics(path, args, cameras, profile)
         found = read_demonstration(
             path, topics, profile.action.names, params, wanted,
-            deltas=profile.motion_indices if profile.action.delta else (), robot=profile,
-            joints=joints)
-        found = with_grippers(found, _grippers(args, profile), str(topics.action))
+            deltas=profile.motion_indices if profile.action.delta else (),
+            robot=grippers.robot(profile), joints=joints)
+        found = with_grippers(found, grippers, topics.gripper or str(topics.action))
         if args.actions == 'reached' and found.episode is not None:
             found = dataclasses.replace(found, episode=reached_episode(
                 found.episode, profile.gripper.indices, delta=profile.action.delta,
@@ -203,7 +204,8 @@ def _read_bag(path: Path, args: argparse.Namespace, profile: 'RobotProfile',
 def _grippers(args: argparse.Namespace, profile: 'RobotProfile') -> 'Grippers':
     from octo_ros.data.grippers import Grippers
 
-    return Grippers.of(profile, args.gripper_range, reached=args.actions == 'reached')
+    return Grippers.of(profile, args.gripper_range, reached=args.actions == 'reached',
+                       commanded=bool(args.gripper))
 
 
 def _cameras_of(paths: Sequence[Path]) -> dict[str, str]:

@@ -26,7 +26,7 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--gripper', metavar='TOPIC',
                         help='Float64MultiArray of the gripper, for a topic of TwistStamped or '
                         "PoseStamped actions; from the profile's gripper.closed_value to "
-                        'gripper.open_value')
+                        'gripper.open_value, or as --gripper-range says')
     parser.add_argument('--instruction-topic', metavar='TOPIC',
                         help='topic or feature of the instruction; the usual one if there')
     parser.add_argument('--faults', choices=('skip', 'mend', 'stop'), default='mend',

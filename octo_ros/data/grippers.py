@@ -1,7 +1,8 @@
 """Grippers of recorded actions in the policy's units, and what tells that they are in others.
 
 An absolute gripper is 0 to 1 for the policy, up to noise. Recordings may hold what their driver
-takes: 0 to 255, metres, -1 to 1. Training would take such numbers as they are.
+takes: 0 to 255, metres, -1 to 1. Training would take such numbers as they are. Commands, which
+go with twists and poses, are read by the profile's `closed_value` and `open_value`.
 """
 
 import dataclasses
@@ -29,22 +30,25 @@ class Grippers:
         params: of the robot's profile.
         ends: recorded numbers for fully closed and fully open; the policy's own when None.
         reached: they will be made binary, as by `relabel.binary_gripper`.
+        commanded: they were read from commands, by the profile of `robot`, and not clipped.
     """
 
     names: tuple[str, ...]
     params: GripperParams
     ends: tuple[float, float] | None = None
     reached: bool = False
+    commanded: bool = False
 
     @classmethod
-    def of(cls, profile: RobotProfile, ends: list[float] | None, *, reached: bool) -> 'Grippers':
+    def of(cls, profile: RobotProfile, ends: list[float] | None, *, reached: bool,
+           commanded: bool = False) -> 'Grippers':
         """Returns those of a robot.
 
         Raises:
             ParameterError: the ends are not two numbers that differ, or there is no gripper.
         """
         if ends is None:
-            return cls(profile.action.names, profile.gripper, reached=reached)
+            return cls(profile.action.names, profile.gripper, None, reached, commanded)
         closed, opened = ends
         if not np.isfinite(ends).all() or closed == opened:
             raise ParameterError('--gripper-range must be two finite numbers that differ, got '
@@ -52,11 +56,19 @@ class Grippers:
         if not profile.gripper.indices:
             raise ParameterError('--gripper-range must go with a robot profile that has a '
                                  "gripper, got 'gripper.indices: []'")
-        return cls(profile.action.names, profile.gripper, (closed, opened), reached)
+        return cls(profile.action.names, profile.gripper, (closed, opened), reached, commanded)
+
+    def robot(self, profile: RobotProfile) -> RobotProfile:
+        """Returns the profile by which commands are to be read: that robot's, with these ends."""
+        if self.ends is None:
+            return profile
+        closed, opened = self.ends
+        return dataclasses.replace(profile, gripper=dataclasses.replace(
+            profile.gripper, closed_value=closed, open_value=opened))
 
     def scaled(self, actions: Float[np.ndarray, 't ad']) -> Float[np.ndarray, 't ad']:
         """Returns the actions with their grippers in the policy's units, not clipped."""
-        if self.ends is None:
+        if self.ends is None or self.commanded:
             return actions
         closed, opened = self.ends
         found = actions.copy()
@@ -67,7 +79,7 @@ class Grippers:
 
     def clipped(self, actions: Float[np.ndarray, 't ad']) -> Float[np.ndarray, 't ad']:
         """Returns the actions with grippers that were scaled within 0 to 1."""
-        if self.ends is None:
+        if self.ends is None and not self.commanded:
             return actions
         found, indices = actions.copy(), list(self.params.indices)
         found[:, indices] = np.clip(actions[:, indices], 0.0, 1.0)
@@ -93,7 +105,7 @@ class Grippers:
     def _fault(self, values: Float[np.ndarray, 't']) -> str:
         low, high = float(values.min()), float(values.max())
         one, zero = ('open', 'closed') if self.params.open_is_one else ('closed', 'open')
-        if low < -_TOLERANCE or high > 1.0 + _TOLERANCE:
+        if beyond_ends(low) or beyond_ends(high):
             return f'must be from 0 ({zero}) to 1 ({one})'
         limit = self.params.threshold if self.params.open_is_one else 1.0 - self.params.threshold
         # A gripper that may be half open may also stay nearly closed.
@@ -110,8 +122,20 @@ class Grippers:
         if self.ends is not None:
             return (f' as --gripper-range {self.ends[0]:g} {self.ends[1]:g} scales it, and '
                     f'{text}; give the numbers of fully closed and fully open')
-        return (f', and {text}; --gripper-range CLOSED OPEN, with its numbers for both (such as '
-                f'{values.min():.3g} {values.max():.3g}), scales it')
+        how = ''
+        if self.commanded:
+            closed, opened = self.params.closed_value, self.params.open_value
+            how = (f" as the robot profile's gripper.closed_value {closed:g} and "
+                   f'gripper.open_value {opened:g} scale its commands')
+            opening = values if self.params.open_is_one else 1.0 - values
+            values = closed + opening * ((opened - closed) or 1.0)
+        return (f'{how}, and {text}; --gripper-range CLOSED OPEN, with its numbers for both '
+                f'(such as {values.min():.3g} {values.max():.3g}), scales it')
+
+
+def beyond_ends(number: float) -> bool:
+    """True for a number of the policy's that no gripper of its units comes to."""
+    return number < -_TOLERANCE or number > 1.0 + _TOLERANCE
 
 
 def with_grippers(found: Demonstration, grippers: Grippers, topic: str) -> Demonstration:

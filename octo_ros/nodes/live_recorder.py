@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import logging
 import threading
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -42,6 +43,7 @@ from octo_ros.nodes.publishers import message_class
 from octo_ros.nodes.spin import Spinner
 from octo_ros.policy.profile import RobotProfile
 
+_LOG = logging.getLogger('octo_ros.record')
 STATE = 'sensor_msgs/msg/JointState'
 _POLL_S = 0.05
 _DEPTH = 50
@@ -249,7 +251,10 @@ class LiveRecorder:
                 if topic in self._latched:
                     self._latched[topic].append(data)
                 if topic == self._topics.gripper:
-                    self._twists.take_gripper(deserialize_message(data, Float64MultiArray))
+                    fault = self._twists.take_gripper(
+                        deserialize_message(data, Float64MultiArray))
+                    if fault:
+                        _LOG.warning("'%s': %s", topic, fault)
                 if self._bag is not None:
                     self._bag.write(topic, kind, now_ns, data)
                 self.counts[topic] += 1  # what was not written does not count

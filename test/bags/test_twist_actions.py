@@ -94,7 +94,7 @@ def test_a_robot_without_a_gripper_has_six_numbers():
 @pytest.mark.parametrize(('params', 'command', 'number'), [
     ({}, 0.25, 0.25),
     ({'open_value': 0.04}, 0.04, 1.0),
-    ({'open_value': 0.04}, 0.05, 1.0),
+    ({'open_value': 0.04}, 0.05, 1.25),
     ({'open_value': 0.0, 'closed_value': 0.8}, 0.6, 0.25),
     ({'open_value': 0.04, 'open_is_one': False}, 0.01, 0.75),
 ])

@@ -44,6 +44,7 @@ class Robot:
         self._gripper = node.create_publisher(Float64MultiArray, GRIPPER, qos.named('reliable'))
         self.camera_on = True
         self.frame_id = ''
+        self.gripper = 0.25
         node.create_timer(0.02, self._publish)
 
     def _publish(self):
@@ -59,7 +60,7 @@ class Robot:
         twist.header.stamp, twist.header.frame_id = stamp, self.frame_id
         twist.twist.linear.x, twist.twist.angular.z = 0.1, 0.5
         self._twist.publish(twist)
-        self._gripper.publish(Float64MultiArray(data=[0.25]))
+        self._gripper.publish(Float64MultiArray(data=[self.gripper]))
 
 
 @pytest.fixture
@@ -142,6 +143,20 @@ def test_twists_of_another_frame_do_not_become_actions_of_the_robot_s(ros, robot
         recorder.start(tmp_path / 'again', 'pick it up', {})
         assert recorder.stop(None) == {}
     assert [item.name for item in tmp_path.iterdir()] == ['base']
+
+
+def test_a_gripper_in_other_units_is_told_once_and_taken_as_open(ros, robot, tmp_path, caplog):
+    robot.gripper = 255.0
+    with make() as recorder:
+        recorder.start(tmp_path / 'one', 'go', {})
+        ros.wait_until(lambda: min(recorder.counts.values()) > 30, 'messages')
+        recorder.stop(True)
+    [message] = [item.getMessage() for item in caplog.records if item.name == 'octo_ros.record']
+    assert f"'{GRIPPER}': commands of the gripper must be from 0 (closed) to 1 (open)" in message
+    assert 'got 255' in message
+    with BagReader(tmp_path / 'one') as bag:
+        actions = [item.message.position for item in bag.messages(['/expert_action'])]
+    assert {action[6] for action in actions} == {1.0}
 
 
 def test_a_topic_that_is_not_there_is_named_with_the_closest(ros, robot):
