@@ -137,15 +137,17 @@ def _pose_steps(commands: RecordedStream, openings: Float[np.ndarray, 'n'],
     if not poses:
         return []
     step_ns = round(profile.step_s * _NS)
-    stamps = commands.stamps[sound]
+    # A target that is published again with its stamp is one target, as it was last.
+    stamps, times = np.unique(commands.stamps[sound], return_counts=True)
+    newest = np.cumsum(times) - 1
     last, known = _in_force(stamps, step_ns)
     steps: list[Step] = []
     for step, (before, now) in enumerate(pairwise(last)):
         if not known[step + 1] or (profile.action.delta and not known[step]):
             continue
-        gripper = [openings[sound[now]]] if profile.gripper.indices else []
+        gripper = [openings[sound[newest[now]]]] if profile.gripper.indices else []
         steps.append((int(stamps[0]) + step * step_ns, np.array(
-            [*_numbers(poses[before], poses[now], profile), *gripper])))
+            [*_numbers(poses[newest[before]], poses[newest[now]], profile), *gripper])))
     return steps
 
 

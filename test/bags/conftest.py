@@ -26,8 +26,9 @@ class Recording:
         self._connections = {}
         self._writer.open()
 
-    def add(self, topic, kind, time_s, **fields):
+    def add(self, topic, kind, time_s, *, log_s=None, **fields):
         stamp_ns = START_NS + round(time_s * _NS)
+        log_ns = stamp_ns if log_s is None else START_NS + round(log_s * _NS)
         if topic not in self._connections:
             self._connections[topic] = self._writer.add_connection(topic, kind, typestore=STORE)
         frame_id = fields.pop('frame_id', '')
@@ -37,7 +38,7 @@ class Recording:
             fields['header'] = STORE.types['std_msgs/msg/Header'](stamp=stamp, frame_id=frame_id)
         message = STORE.types[kind](**fields)
         self._writer.write(
-            self._connections[topic], stamp_ns, STORE.serialize_cdr(message, kind))
+            self._connections[topic], log_ns, STORE.serialize_cdr(message, kind))
 
     def text(self, topic, time_s, text):
         self.add(topic, 'std_msgs/msg/String', time_s, data=text)
@@ -63,8 +64,8 @@ class Recording:
                  twist=STORE.types['geometry_msgs/msg/Twist'](
                      linear=vector(*speed[:3]), angular=vector(*speed[3:])))
 
-    def pose(self, topic, time_s, pose, frame_id=''):
-        self.add(topic, 'geometry_msgs/msg/PoseStamped', time_s, frame_id=frame_id,
+    def pose(self, topic, time_s, pose, frame_id='', *, log_s=None):
+        self.add(topic, 'geometry_msgs/msg/PoseStamped', time_s, log_s=log_s, frame_id=frame_id,
                  pose=STORE.types['geometry_msgs/msg/Pose'](
                      position=STORE.types['geometry_msgs/msg/Point'](*pose.position),
                      orientation=STORE.types['geometry_msgs/msg/Quaternion'](

@@ -107,6 +107,28 @@ def test_pose_targets_of_a_recorded_controller_are_its_actions(
     np.testing.assert_allclose(found.episode.actions, wanted, atol=1e-6)
 
 
+@pytest.mark.parametrize('delta', [True, False])
+@pytest.mark.parametrize('copies', [2, 5])
+def test_a_target_that_is_published_again_with_its_stamp_is_one_target(
+        record, actions, delta, copies):
+    profile = profile_of(delta=delta)
+    target = PoseTarget(profile)
+    recording = record()
+    recording.text('/instruction', 0.0, 'pick it up')
+    for step, action in enumerate(actions):
+        pose = target.step(action, START)
+        for copy in range(copies):
+            log_s = 0.2 * step + 0.2 * copy / copies
+            recording.image(CAMERA, log_s, step)
+            recording.numbers(GRIPPER, log_s, [action[6]])
+            recording.pose(COMMAND, 0.2 * step + 0.002, pose, log_s=log_s + 0.002)
+    recording.close()
+    found = read(recording.path, profile)
+    assert found.findings == ()
+    wanted = actions[1:] if delta else actions
+    np.testing.assert_allclose(found.episode.actions, wanted, atol=1e-6)
+
+
 @pytest.mark.parametrize('kind', ['twist', 'pose'])
 def test_commands_of_another_frame_are_told_and_not_used(commanded, actions, kind):
     def frame_id(step):
