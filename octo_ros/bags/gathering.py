@@ -16,6 +16,7 @@ from octo_ros.bags.joint_names import ActionReader
 from octo_ros.bags.reader import BagMessage
 from octo_ros.bags.recorded_stream import RecordedStream
 from octo_ros.bags.results import ReplayResult
+from octo_ros.data.grippers import Grippers
 from octo_ros.errors import BagError
 from octo_ros.messages.conversions import stamp_ns
 from octo_ros.policy.profile import RobotProfile
@@ -33,7 +34,8 @@ class Gathering:
     """
 
     def __init__(self, topics: TopicMap, names: Sequence[str], reference: str,
-                 step_ns: int, robot: RobotProfile | None = None) -> None:
+                 step_ns: int, robot: RobotProfile | None = None,
+                 grippers: Grippers | None = None) -> None:
         """Starts with nothing.
 
         Args:
@@ -42,13 +44,15 @@ class Gathering:
             reference: stream name of the camera whose views are kept.
             step_ns: duration of a policy step [ns].
             robot: its profile, by which twists and poses become actions.
+            grippers: units of the recorded grippers; taken as they are when None.
         """
         self.result = ReplayResult()
         self._topics = topics
         self._names = tuple(names)
         self._read_action = ActionReader(names)
         self._step_ns = step_ns
-        self._robot = robot
+        self._robot = robot if robot is None or grippers is None else grippers.robot(robot)
+        self._grippers = grippers
         self._commands = RecordedStream(topics.action or '')
         self._gripper = RecordedStream(topics.gripper or '')
         self._camera = topics.streams[reference]
@@ -83,6 +87,7 @@ class Gathering:
         if self._commands.messages:
             self._keep_commands()
         self._tell_of_faults()
+        self._scale_grippers()
         recorded = self.result.recorded
         stamps = np.array([stamp_ns for stamp_ns, _ in recorded], np.int64)
         for index, step in enumerate(self.result.steps if recorded else ()):
@@ -118,6 +123,17 @@ class Gathering:
                          trouble.text, len(found.troubles), len(self._commands.messages))
         self.result.recorded += [(begin_ns, action) for begin_ns, action in found.steps
                                  if np.isfinite(action).all()]
+
+    def _scale_grippers(self) -> None:
+        """Brings the grippers into the policy's units, and tells once of what is in others."""
+        recorded, grippers = self.result.recorded, self._grippers
+        if grippers is None or not recorded:
+            return
+        actions = grippers.scaled(np.stack([action for _, action in recorded]))
+        for text in grippers.faults(actions):
+            _LOG.warning("'%s': %s", self._topics.gripper or self._topics.action, text)
+        self.result.recorded = [(stamp_ns, action) for (stamp_ns, _), action in zip(
+            recorded, grippers.clipped(actions), strict=True)]
 
     def _tell_of_faults(self) -> None:
         if self._first_fault is None:

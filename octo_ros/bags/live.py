@@ -11,6 +11,7 @@ from octo_ros.bags.reader import BagMessage
 from octo_ros.bags.replay import timer_period_ns
 from octo_ros.bags.results import ReplayResult
 from octo_ros.bags.results import Step
+from octo_ros.data.grippers import Grippers
 from octo_ros.messages.inference import AcceptedChunk
 from octo_ros.policy.chunking import Chunk
 from octo_ros.policy.chunking import ensemble_action
@@ -33,7 +34,8 @@ class LiveChunk:
 
 def collect_live(messages: Iterable[BagMessage], chunks: Sequence[LiveChunk], topics: TopicMap, *,
                  names: Sequence[str], loop: LoopParams, task: str | None,
-                 pose_angles: str = '', robot: RobotProfile | None = None) -> ReplayResult:
+                 pose_angles: str = '', robot: RobotProfile | None = None,
+                 grippers: Grippers | None = None) -> ReplayResult:
     """Puts what a live node executed beside the recording it was played.
 
     Args:
@@ -45,11 +47,12 @@ def collect_live(messages: Iterable[BagMessage], chunks: Sequence[LiveChunk], to
         task: the text that was given; None: that of the recording.
         pose_angles: of the robot's profile.
         robot: its profile, by which recorded twists and poses become actions.
+        grippers: units of the recorded grippers; taken as they are when None.
 
     Raises:
         BagError: the topic of the action was asked for, and none of its actions fits.
     """
-    gathering = Gathering(topics, names, topics.image_keys[0], loop.step_ns, robot)
+    gathering = Gathering(topics, names, topics.image_keys[0], loop.step_ns, robot, grippers)
     text = task or ''
     changes_ns: list[int] = []
     end_ns = 0

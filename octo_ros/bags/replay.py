@@ -19,6 +19,7 @@ from octo_ros.bags.gathering import Gathering
 from octo_ros.bags.reader import BagMessage
 from octo_ros.bags.results import ReplayResult
 from octo_ros.bags.results import Step
+from octo_ros.data.grippers import Grippers
 from octo_ros.errors import BagError
 from octo_ros.errors import TaskError
 from octo_ros.messages.conversions import stamp_ns
@@ -36,7 +37,8 @@ class OfflineReplay:
     """Feeds one recording to a runtime that was prepared."""
 
     def __init__(self, runtime: Runtime, topics: TopicMap, *, names: Sequence[str], step_ns: int,
-                 robot: RobotProfile | None = None, fixed_task: bool = False,
+                 robot: RobotProfile | None = None, grippers: Grippers | None = None,
+                 fixed_task: bool = False,
                  on_message: Callable[[], Any] | None = None,
                  on_note: Callable[[str], Any] = _LOG.info) -> None:
         """Keeps its parts.
@@ -47,6 +49,7 @@ class OfflineReplay:
             names: of the action dimensions.
             step_ns: duration of a policy step [ns].
             robot: its profile, by which recorded twists and poses become actions.
+            grippers: units of the recorded grippers; taken as they are when None.
             fixed_task: the runtime has its task already; the recorded instruction is ignored.
             on_message: called after every message, for a progress bar.
             on_note: told once each what the policy misses for the recorded tasks.
@@ -63,7 +66,7 @@ class OfflineReplay:
         self._events_ns: dict[str, int] = {}
         self._told: set[str] = set()
         self._gathering = Gathering(
-            topics, names, runtime.image_keys[0], step_ns, robot)
+            topics, names, runtime.image_keys[0], step_ns, robot, grippers)
         self._result = self._gathering.result
 
     def run(self, messages: Iterable[BagMessage]) -> ReplayResult:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from octo_ros.bags.episodes import TopicMap
     from octo_ros.bags.reader import BagReader
     from octo_ros.bags.results import ReplayResult
+    from octo_ros.data.grippers import Grippers
     from octo_ros.policy.control_loop import LoopParams
     from octo_ros.policy.profile import RobotProfile
 
@@ -55,6 +56,8 @@ def add_parser(subparsers: argparse._SubParsersAction) -> None:
                         help='recorded action; /expert_action or /action if there')
     parser.add_argument('--gripper', metavar='TOPIC',
                         help='Float64MultiArray of the gripper, for recorded twists or poses')
+    parser.add_argument('--gripper-range', nargs=2, type=float, metavar=('CLOSED', 'OPEN'),
+                        help='recorded numbers of a closed and an open gripper, as for training')
     parser.add_argument('--instruction', metavar='TEXT',
                         help='the task; the one on the topic /instruction if left')
     parser.add_argument('--goal', action='append', default=[], metavar='KEY=IMAGE',
@@ -101,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
     args.checkpoint = named_checkpoint.checkpoint_path(args.checkpoint)
     profile = load_profile(args.robot)
     _check_measured(args, profile)
+    _grippers(args, profile)  # before the checkpoint is loaded, which takes long
     loop = _loop(args, profile)
     cameras = by_camera('--camera', args.camera)
     with BagReader(args.bag, clock_offset_s=args.clock_offset) as bag:
@@ -164,6 +168,12 @@ def _loop(args: argparse.Namespace, profile: 'RobotProfile') -> 'LoopParams':
         'execute_steps': args.execute_steps}, source='octo-ros replay')
 
 
+def _grippers(args: argparse.Namespace, profile: 'RobotProfile') -> 'Grippers':
+    from octo_ros.data.grippers import Grippers
+
+    return Grippers.of(profile, args.gripper_range, reached=False, commanded=bool(args.gripper))
+
+
 def _goals(args: argparse.Namespace) -> dict[str, types.SimpleNamespace]:
     return {key: _read_image(Path(file))
             for key, file in by_camera('--goal', args.goal).items()}
@@ -196,7 +206,8 @@ def _offline(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile'
     with _progress(bag, topics) as advance:
         replay = OfflineReplay(
             runtime, topics, names=profile.action.names, step_ns=loop.step_ns,
-            robot=profile, fixed_task=not runtime.task.empty, on_message=advance, on_note=_tell)
+            robot=profile, grippers=_grippers(args, profile), fixed_task=not runtime.task.empty,
+            on_message=advance, on_note=_tell)
         result = replay.run(bag.messages(topics.topics))
     require_actions(result, max_age_s=loop.max_observation_age_s, taken_off_s=args.clock_offset)
     return result
@@ -234,7 +245,7 @@ def _live(args: argparse.Namespace, bag: 'BagReader', profile: 'RobotProfile',
     result = collect_live(
         bag.messages(topics.topics), chunks, topics, names=profile.action.names,
         loop=loop, task='' if goals and args.instruction is None else args.instruction,
-        pose_angles=profile.pose_angles, robot=profile)
+        pose_angles=profile.pose_angles, robot=profile, grippers=_grippers(args, profile))
     require_actions(result, max_age_s=loop.max_observation_age_s, taken_off_s=args.clock_offset)
     return result
 

@@ -1,13 +1,20 @@
 """Gripper commands in the units of their driver, beside twists or poses."""
 
+import csv
 import dataclasses
 
 import numpy as np
 import pytest
 
+from octo_ros.bags.episodes import TopicMap
+from octo_ros.bags.live import collect_live
+from octo_ros.bags.reader import BagReader
+from octo_ros.bags.replay import OfflineReplay
 from octo_ros.bags.twist_actions import TwistMessages
 from octo_ros.cli.main import main
+from octo_ros.data.grippers import Grippers
 from octo_ros.data.store import EpisodeSet
+from octo_ros.messages.runtime import Runtime
 from octo_ros.policy.poses import Pose
 from octo_ros.policy.profile import load_profile
 
@@ -22,7 +29,7 @@ gripper: {open_is_one: false}
 
 @pytest.fixture
 def recorded(record):
-    """Records twists or poses at 50 Hz, with a gripper that goes from open to closed."""
+    """Records twists or poses at 50 Hz, or actions at 5 Hz; a gripper closes midway."""
     def write(closed, opened, kind='twist'):
         recording = record(f'{kind}_{opened:g}')
         recording.text('/instruction', 0.0, 'pick it up')
@@ -30,9 +37,12 @@ def recorded(record):
             time_s, step = number / 50, number // 10
             recording.image(CAMERA, time_s, step)
             recording.numbers('/grip', time_s, [opened if OPENINGS[step] else closed])
-            if kind == 'twist':
+            if kind == 'action' and number % 10 == 0:
+                recording.action('/command', time_s, [
+                    *[0.01] * 6, opened if OPENINGS[step] else closed], PROFILE.action.names)
+            elif kind == 'twist':
                 recording.twist('/command', time_s + 0.002, [0.01] * 6)
-            else:
+            elif kind == 'pose':
                 recording.pose('/command', time_s + 0.002, Pose.from_euler(
                     np.full(3, 0.01 * step), np.zeros(3), 'sxyz'))
         recording.close()
@@ -100,3 +110,46 @@ def test_a_live_command_in_other_units_is_told_once():
     assert 'gripper.closed_value' in told
     twists.restart()
     assert twists.take_gripper(Message([255.0])) == ''
+
+
+@pytest.mark.parametrize('live', [False, True])
+@pytest.mark.parametrize('kind', ['twist', 'pose', 'action'])
+@pytest.mark.parametrize('ends', [[0.0, 255.0], None])
+def test_a_replay_scales_recorded_grippers_and_tells_of_other_units_once(
+        recorded, policy, loop, caplog, kind, live, ends):
+    topics = TopicMap({'image_primary': CAMERA}, '/instruction', '/command',
+                      gripper=None if kind == 'action' else '/grip')
+    grippers = Grippers.of(PROFILE, ends, reached=False, commanded=kind != 'action')
+    names = PROFILE.action.names
+    with BagReader(recorded(0, 255, kind)) as bag:
+        messages = bag.messages(topics.topics)
+        if live:
+            result = collect_live(messages, [], topics, names=names, loop=loop, task=None,
+                                  robot=PROFILE, grippers=grippers)
+        else:
+            runtime = Runtime(policy, loop, PROFILE, image_keys=('image_primary',))
+            runtime.prepare()
+            result = OfflineReplay(runtime, topics, names=names, step_ns=loop.step_ns,
+                                   robot=PROFILE, grippers=grippers).run(messages)
+    numbers = [action[6] for _, action in result.recorded]
+    told = [item.getMessage() for item in caplog.records if item.name == 'octo_ros.bags']
+    if ends is None:
+        assert len(told) == 1
+        assert "'gripper' goes from 0 to 255" in told[0]
+        assert "'/command'" in told[0] if kind == 'action' else "'/grip'" in told[0]
+    else:
+        assert told == []
+        np.testing.assert_array_equal(numbers, OPENINGS[len(OPENINGS) - len(numbers):])
+
+
+def test_the_replay_command_takes_the_range_of_the_training(
+        recorded, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    command = ['replay', recorded(0, 255, 'action'), '--checkpoint', 'untrained', '--camera',
+               f'primary={CAMERA}', '--action-topic', '/command', '--out', str(tmp_path / 'out')]
+    assert main([*command, '--gripper-range', '1', '1']) == 2
+    assert 'must be two finite numbers that differ' in capsys.readouterr().err
+    assert main([*command, '--gripper-range', '0', '255']) == 0
+    with (tmp_path / 'out/actions.csv').open() as file:
+        found = {row['recorded_gripper'] for row in csv.DictReader(file)}
+    assert found - {''} == {'0', '1'}
