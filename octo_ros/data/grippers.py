@@ -129,8 +129,11 @@ class Grippers:
                    f'gripper.open_value {opened:g} scale its commands')
             opening = values if self.params.open_is_one else 1.0 - values
             values = closed + opening * ((opened - closed) or 1.0)
-        return (f'{how}, and {text}; --gripper-range CLOSED OPEN, with its numbers for both '
-                f'(such as {values.min():.3g} {values.max():.3g}), scales it')
+        low, high = f'{values.min():.3g}', f'{values.max():.3g}'
+        # One that stands still tells of one end at most; the option wants two that differ.
+        example = f' (such as {low} {high})' if low != high else ''
+        return (f'{how}, and {text}; --gripper-range CLOSED OPEN, with its numbers for both'
+                f'{example}, scales it')
 
 
 def beyond_ends(number: float) -> bool:

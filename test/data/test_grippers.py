@@ -34,6 +34,11 @@ def test_a_gripper_of_other_units_is_told_with_its_range_and_the_way_out(values,
     assert re.search(message, text), text
 
 
+def test_no_example_is_given_that_the_option_itself_refuses():
+    [text] = grippers().faults(actions([255, 255]))
+    assert text.endswith('; --gripper-range CLOSED OPEN, with its numbers for both, scales it')
+
+
 @pytest.mark.parametrize('values', [
     [0, 1, 0], [1, 1], [0, 0], [0.3, 0.3], [-0.05, 1.1], [0.9, 1.0], [0.0, 0.01], [0.2, 0.8]])
 def test_a_gripper_of_the_policy_or_one_that_stands_still_is_sound(values):
