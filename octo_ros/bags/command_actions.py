@@ -90,6 +90,10 @@ def command_actions(commands: RecordedStream, gripper: RecordedStream | None,
         steps = _pose_steps(commands, openings, profile, troubles)
     if len(troubles) == len(commands.messages):
         raise BagError(f"'{commands.topic}': {troubles[0].text}")
+    if not steps and commands.interval_s > profile.step_s:
+        troubles.append(Trouble(0, 'rate', (
+            f'commands come every {commands.interval_s:.3f} s, the policy step is '
+            f'{profile.step_s:.3f} s: no step is known as a whole')))
     return CommandedActions(steps, troubles, unknown)
 
 

@@ -184,6 +184,14 @@ def test_a_twist_that_is_not_finite_spoils_its_step_alone(commanded, actions, sp
     assert len(found.episode) == STEPS - 4
 
 
+def test_twists_that_are_too_rare_for_a_step_say_so(commanded, actions):
+    found = read(commanded(twists_of(actions), actions, rate_hz=3))
+    assert found.episode is None
+    text = next(item.text for item in found.findings if item.kind == 'rate')
+    assert 'commands come every 0.33' in text
+    assert 'the policy step is 0.200 s: no step is known as a whole' in text
+
+
 def test_a_gripper_that_is_told_late_is_taken_as_open_and_this_is_said(commanded, actions):
     found = read(commanded(twists_of(actions), actions, first_gripper=12))
     assert [(item.kind, item.topic) for item in found.findings] == [('missing', GRIPPER)]
