@@ -152,16 +152,21 @@ def with_joints(stream: RecordedStream, joints: JointNames
         if not lacking:
             continue
         good[row] = False
+        if joints.chosen and given and not set(given) & set(wanted):
+            continue  # of another driver on the topic, which is why they were chosen
         first = faults.get(given)
         faults[given] = first._replace(steps=first.steps + 1) if first else Run(
             row, 'state', f"must name the joints {', '.join(lacking)}, got "
             f"{', '.join(given) or 'no names'}", 1)
     if not good.any():
-        said = next(iter(faults.values())).text
+        found = ', '.join(own) or 'no names'
+        said = next((run.text for run in faults.values()),
+                    f"must name the joints {', '.join(wanted)}, got {found}")
         raise BagError(f"state on '{stream.topic}' {said}; choose joints with --state-names")
+    hint = '' if joints.chosen else '; --state-names chooses joints'
     return stream.only(good), wanted, [
         run._replace(text=f'{run.text}: left out, for {run.steps} '
-                     f'message{"s" if run.steps > 1 else ""}; --state-names chooses joints')
+                     f'message{"s" if run.steps > 1 else ""}{hint}')
         for run in faults.values()]
 
 

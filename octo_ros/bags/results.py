@@ -96,10 +96,11 @@ def require_actions(result: ReplayResult, *, max_age_s: float, taken_off_s: floa
     reasons = [f'{reason} ({count} ticks)' for reason, count in _grouped(result.holds)]
     if abs(result.clock_offset_s) > max_age_s:
         offset_s = result.clock_offset_s + taken_off_s
+        advice = (f'if the clocks differed, give --clock-offset {offset_s:.2f}'
+                  if abs(offset_s) > max_age_s else 'leave --clock-offset out')
         reasons.append(
             f"the times of recording are {abs(offset_s):.2f} s "
-            f"{'ahead of' if offset_s > 0 else 'behind'} the stamps of the images; if the clocks "
-            f'differed, give --clock-offset {offset_s:.2f}')
+            f"{'ahead of' if offset_s > 0 else 'behind'} the stamps of the images; {advice}")
     raise OctoError(f"replay must give actions, got none: {'; '.join(reasons) or 'nothing to do'}")
 
 

@@ -60,6 +60,10 @@ def fit_fault(kind: str, profile: RobotProfile, gripper: str, option: str) -> st
     if grippers and not gripper:
         return (f'{word} must come with --gripper for a robot that has one, got none; give the '
                 "topic of its commands, or a profile with 'gripper.indices: []'")
+    if grippers and profile.gripper.mode == 'relative':
+        return (f'{word} must go with a gripper of mode absolute, whose opening --gripper tells, '
+                'got the relative one of the robot profile, which wants its changes; choose '
+                f'another {option}, or a profile with an absolute gripper')
     return ''
 
 

@@ -18,6 +18,7 @@ from octo_ros.policy.profile import GripperParams
 from octo_ros.policy.profile import RobotProfile
 
 _TOLERANCE = 0.2  # leaders and their calibration are off by as much; no other unit comes so close
+_MUCH, _HALF = 2.0, 0.5
 _MOVES = 0.015  # a gripper that changes by less, in whatever unit, stands still
 
 
@@ -45,7 +46,8 @@ class Grippers:
         """Returns those of a robot.
 
         Raises:
-            ParameterError: the ends are not two numbers that differ, or there is no gripper.
+            ParameterError: the ends are not two numbers that differ, or there is no gripper that
+                is absolute.
         """
         if ends is None:
             return cls(profile.action.names, profile.gripper, None, reached, commanded)
@@ -56,6 +58,9 @@ class Grippers:
         if not profile.gripper.indices:
             raise ParameterError('--gripper-range must go with a robot profile that has a '
                                  "gripper, got 'gripper.indices: []'")
+        if profile.gripper.mode != 'absolute':
+            raise ParameterError('--gripper-range must go with a gripper of mode absolute, got '
+                                 f"'{profile.gripper.mode}', whose numbers are changes")
         return cls(profile.action.names, profile.gripper, (closed, opened), reached, commanded)
 
     def robot(self, profile: RobotProfile) -> RobotProfile:
@@ -107,6 +112,8 @@ class Grippers:
         one, zero = ('open', 'closed') if self.params.open_is_one else ('closed', 'open')
         if beyond_ends(low) or beyond_ends(high):
             return f'must be from 0 ({zero}) to 1 ({one})'
+        if self._scaled_before(values):
+            return 'is from 0 to 1 as recorded'
         limit = self.params.threshold if self.params.open_is_one else 1.0 - self.params.threshold
         # A gripper that may be half open may also stay nearly closed.
         if high - low < _MOVES or not self.params.binarize:
@@ -117,6 +124,16 @@ class Grippers:
         if self.reached and low <= limit < high and settled.min() == settled.max():
             return 'never gets both below 0.05 and above 0.95, as reached actions need'
         return ''
+
+    def _scaled_before(self, values: Float[np.ndarray, 't']) -> bool:
+        """Tells of numbers in the policy's units that were scaled as if in much greater ones."""
+        closed, opened = self.ends or (0.0, 1.0)
+        if abs(opened - closed) <= _MUCH:
+            return False
+        opening = values if self.params.open_is_one else 1.0 - values
+        recorded = closed + opening * (opened - closed)
+        low, high = float(recorded.min()), float(recorded.max())
+        return high - low > _HALF and not (beyond_ends(low) or beyond_ends(high))
 
     def _fix(self, text: str, values: Float[np.ndarray, 't']) -> str:
         if self.ends is not None:

@@ -155,13 +155,19 @@ class LeRobotSource:
             yield slice(0, len(table))
             return
         tasks = _numbers(table, _TASK, 1, str(entry.data))[:, 0]
-        edges = [0, *(np.flatnonzero(np.diff(tasks)) + 1).tolist(), len(tasks)]
+        known = np.flatnonzero(~np.isnan(tasks))
+        if len(known):  # a row without a task has that of the one before
+            before = np.searchsorted(known, np.arange(len(tasks)), side='right') - 1
+            tasks = tasks[known[np.maximum(before, 0)]]
+        changes = np.flatnonzero(np.diff(tasks)) if len(known) else np.empty(0, np.int64)
+        edges = [0, *(changes + 1).tolist(), len(tasks)]
         for start, stop in itertools.pairwise(edges):
             yield slice(start, stop)
 
     def _instructions(self, entry: EpisodeEntry, table: pa.Table) -> tuple[str, ...]:
         told = entry.extra.instructions
-        number = table[_TASK][0].as_py() if _TASK in table.column_names else None
+        numbers = table[_TASK].drop_null().to_pylist() if _TASK in table.column_names else []
+        number = numbers[0] if numbers else None
         task = self._index.tasks.get(number) if number is not None else (*entry.tasks, '')[0]
         if task is None:
             raise DataError(f"{entry.data}: '{_TASK}' must be one of the {len(self._index.tasks)} "

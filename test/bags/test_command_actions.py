@@ -220,6 +220,8 @@ def test_data_build_takes_the_twists_of_ros2_bag_record(commanded, actions, tmp_
     (['--action-topic', GRIPPER, '--gripper', GRIPPER], '--gripper must go with an action of'),
     (['--action-topic', COMMAND, '--gripper', GRIPPER, '--robot', 'aloha'],
      'choose another --action-topic or --robot'),
+    (['--action-topic', COMMAND, '--gripper', GRIPPER, '--robot', 'google_robot'],
+     'must go with a gripper of mode absolute'),
 ])
 def test_options_that_do_not_fit_the_commands_are_refused(
         commanded, actions, capsys, options, words):

@@ -146,3 +146,9 @@ def test_a_recording_says_its_names_by_its_first_messages(written):
         assert find_names(bag, TOPICS, recording.NAMES) == JointNames(tuple(ABC), MOTORS)
     with BagReader(written('profile')) as bag:
         assert find_names(bag, TOPICS, recording.NAMES).action == recording.NAMES
+
+
+def test_another_driver_on_the_topic_is_no_fault_where_joints_are_chosen(written):
+    found = read(written(state=two_drivers), JointNames(('l2', 'l1'), chosen=True))
+    assert not found.findings
+    np.testing.assert_array_equal(found.episode.proprio, [[2.0, 1.0]] * STEPS)

@@ -153,6 +153,9 @@ def test_a_recording_of_another_clock_names_the_offset_and_replays_with_it(
         assert code == 2
         assert said.strip().endswith('the times of recording are 2.00 s ahead of the stamps of '
                                      f'the images; if the clocks differed, give {fix}')
+    code, said = offline(altered(), '--clock-offset', '100')
+    assert code == 2
+    assert said.strip().endswith('the stamps of the images; leave --clock-offset out')
     code, said = offline(bag, *fix.split())
     assert code == 0, said
     assert (tmp_path / 'out' / 'actions.csv').read_bytes() == expected

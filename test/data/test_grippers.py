@@ -105,3 +105,16 @@ def test_a_data_set_is_checked_and_scaled_alike(tmp_path):
     (found,) = read(tmp_path, gripper=dataclasses.replace(told, ends=(0.0, 255.0)))
     assert not found.findings
     np.testing.assert_array_equal(found.episode.actions[:, 6], [0, 0, 1, 1, 1])
+
+
+@pytest.mark.parametrize('ends', [(0.0, 255.0), (255.0, 0.0), (0.0, 100.0)])
+def test_a_gripper_of_the_policy_that_is_scaled_all_the_same_is_told(ends):
+    found = grippers(ends)
+    (text,) = found.faults(found.scaled(actions([0, 0, 1, 1])))
+    assert 'is from 0 to 1 as recorded' in text
+    assert not found.faults(found.scaled(actions([ends[0], ends[1], ends[1]])))
+
+
+def test_a_range_is_refused_for_a_gripper_whose_numbers_are_changes():
+    with pytest.raises(ParameterError, match="of mode absolute, got 'relative'"):
+        Grippers.of(load_profile('google_robot'), [-1.0, 1.0], reached=False)

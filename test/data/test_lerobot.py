@@ -143,6 +143,17 @@ def test_a_null_row_is_told_and_ends_the_episode(root, kind):
     np.testing.assert_array_equal(found.episode.proprio[3:5], whole['state'][[2, 4]])
 
 
+@pytest.mark.parametrize('numbers', [[None] * 5, [0, 0, None, 0, 0], [None, 0, 0, 0, None]])
+def test_a_row_without_a_task_does_not_tear_its_episode(root, numbers):
+    whole = files.episode(0, 5)
+    files.write_v21(root, [whole])
+    files.rewrite(root / DATA, task_index=pa.array(numbers, pa.int64()))
+    (found,) = read(root)
+    assert not found.findings
+    assert len(found.episode) == 5
+    assert found.episode.instructions == (whole['task'],)
+
+
 def test_a_null_success_is_none(root):
     files.write_v21(root, EPISODES[:1])
     files.write_parquet(root / DATA, files.table(
