@@ -36,7 +36,7 @@ def gripper_fault(command: float, params: GripperParams) -> str:
     if params.mode != 'absolute' or not beyond_ends(gripper_number(command, params)):
         return ''
     return (f'commands of the gripper must be from {params.closed_value:g} (closed) to '
-            f'{params.open_value:g} (open), got {command:g}: it is taken for the nearer one; give '
+            f'{params.open_value:g} (open), got {command:g}: it is recorded as it is; give '
             'a robot profile whose gripper.closed_value and gripper.open_value are what the '
             'driver takes')
 
@@ -106,7 +106,9 @@ class TwistMessages:
         if not len(message.data):
             return ''
         command, params = float(message.data[0]), self._profile.gripper
-        self._gripper = min(max(gripper_number(command, params), 0.0), 1.0)
+        number = gripper_number(command, params)
+        # Of other units nothing is cut off: reading the recording tells of them, and scales them.
+        self._gripper = number if beyond_ends(number) else min(max(number, 0.0), 1.0)
         fault = '' if self._fault_told else gripper_fault(command, params)
         self._fault_told = self._fault_told or bool(fault)
         return fault

@@ -145,7 +145,7 @@ def test_twists_of_another_frame_do_not_become_actions_of_the_robot_s(ros, robot
     assert [item.name for item in tmp_path.iterdir()] == ['base']
 
 
-def test_a_gripper_in_other_units_is_told_once_and_taken_as_open(ros, robot, tmp_path, caplog):
+def test_a_gripper_in_other_units_is_told_once_and_recorded_as_it_is(ros, robot, tmp_path, caplog):
     robot.gripper = 255.0
     with make() as recorder:
         recorder.start(tmp_path / 'one', 'go', {})
@@ -156,7 +156,7 @@ def test_a_gripper_in_other_units_is_told_once_and_taken_as_open(ros, robot, tmp
     assert 'got 255' in message
     with BagReader(tmp_path / 'one') as bag:
         actions = [item.message.position for item in bag.messages(['/expert_action'])]
-    assert {action[6] for action in actions} == {1.0}
+    assert {action[6] for action in actions} == {255.0}
 
 
 def test_a_topic_that_is_not_there_is_named_with_the_closest(ros, robot):
