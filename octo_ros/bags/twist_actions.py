@@ -31,10 +31,7 @@ def gripper_number(command: float, params: GripperParams) -> float:
     return opening if params.open_is_one else 1.0 - opening
 
 
-def gripper_fault(command: float, params: GripperParams) -> str:
-    """Returns what tells that a command is in other units than the profile's; '' if nothing."""
-    if params.mode != 'absolute' or not beyond_ends(gripper_number(command, params)):
-        return ''
+def _units_fault(command: float, params: GripperParams) -> str:
     return (f'commands of the gripper must be from {params.closed_value:g} (closed) to '
             f'{params.open_value:g} (open), got {command:g}: it is recorded as it is; give '
             'a robot profile whose gripper.closed_value and gripper.open_value are what the '
@@ -107,11 +104,13 @@ class TwistMessages:
             return ''
         command, params = float(message.data[0]), self._profile.gripper
         number = gripper_number(command, params)
+        if not beyond_ends(number):
+            self._gripper = min(max(number, 0.0), 1.0)
+            return ''
         # Of other units nothing is cut off: reading the recording tells of them, and scales them.
-        self._gripper = number if beyond_ends(number) else min(max(number, 0.0), 1.0)
-        fault = '' if self._fault_told else gripper_fault(command, params)
-        self._fault_told = self._fault_told or bool(fault)
-        return fault
+        self._gripper = number
+        told, self._fault_told = self._fault_told, True
+        return '' if told else _units_fault(command, params)
 
     def take(self, message: Any, time_ns: int) -> list[Step]:
         """Takes a TwistStamped in the profile's frame; returns the steps that are over."""

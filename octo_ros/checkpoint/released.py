@@ -85,8 +85,9 @@ def load(
     config = read_config(root)
     batch = read_example_batch(root)
     statistics = read_statistics(root)
-    chosen = _choose_step(root, step)
-    item = _find_item(_step_folders(root)[chosen])
+    folders = _step_folders(root)
+    chosen = _choose_step(root, folders, step)
+    item = _find_item(folders[chosen])
     params, file = _read_params(item)
     return Checkpoint(root, chosen, config, batch, statistics, params, file)
 
@@ -181,8 +182,8 @@ def _step_folders(root: Path) -> dict[int, Path]:
             if re.fullmatch(r'[0-9]+', folder.name) and folder.is_dir()}
 
 
-def _choose_step(root: Path, step: int | None) -> int:
-    steps = sorted(_step_folders(root))
+def _choose_step(root: Path, folders: Mapping[int, Path], step: int | None) -> int:
+    steps = sorted(folders)
     if not steps:
         found = ', '.join(sorted(entry.name for entry in root.iterdir())) or 'nothing'
         raise CheckpointError(

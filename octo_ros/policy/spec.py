@@ -12,6 +12,7 @@ from octo_ros.checkpoint import released
 from octo_ros.checkpoint.spec_registry import build_module
 from octo_ros.errors import ParameterError
 from octo_ros.errors import closest
+from octo_ros.model.octo import OctoModule
 from octo_ros.model.tokenizers import ImageTokenizer
 from octo_ros.model.tokenizers import LanguageTokenizer
 from octo_ros.model.tokenizers import LowdimObsTokenizer
@@ -108,11 +109,9 @@ def checkpoint_image_keys(path_or_hf: str | Path, step: int | None = None) -> tu
         CheckpointError: a file is missing, damaged or not what it must be.
         ParameterError: as `image_inputs`.
     """
-    root = released.locate(path_or_hf, step)
-    # The size of a task's language model may stand in the parameters alone.
-    config = {**released.read_config(root)['model'], 'task_tokenizers': {}}
-    return tuple(_image_inputs(build_module(config).octo_transformer.observation_tokenizers,
-                               released.read_example_batch(root)['observation']))
+    module, example = _without_language(path_or_hf, step)
+    return tuple(_image_inputs(module.octo_transformer.observation_tokenizers,
+                               example['observation']))
 
 
 def checkpoint_goal_cameras(
@@ -122,15 +121,7 @@ def checkpoint_goal_cameras(
 
     Args and errors are those of `checkpoint_image_keys`.
     """
-    root = released.locate(path_or_hf, step)
-    config = dict(released.read_config(root)['model'])
-    tokenizers = config.get('task_tokenizers')
-    if isinstance(tokenizers, Mapping):  # else it is refused below
-        # The size of a task's language model may stand in the parameters alone.
-        config['task_tokenizers'] = {
-            name: spec for name, spec in tokenizers.items()
-            if not isinstance(spec, Mapping) or spec.get('name') != 'LanguageTokenizer'}
-    return goal_cameras(build_module(config), released.read_example_batch(root))
+    return goal_cameras(*_without_language(path_or_hf, step))
 
 
 def stacked_with(model: OctoModel, key: str) -> set[str]:
@@ -179,6 +170,20 @@ def envelope(statistics: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[fl
             f'{high.tolist()}; compute them again')
     return (
         tuple(np.where(mask, low, -np.inf).tolist()), tuple(np.where(mask, high, np.inf).tolist()))
+
+
+def _without_language(path_or_hf: str | Path, step: int | None
+                      ) -> tuple[OctoModule, dict[str, Any]]:
+    """Returns a checkpoint's model, without parameters and language model, and example batch."""
+    root = released.locate(path_or_hf, step)
+    config = dict(released.read_config(root)['model'])
+    tokenizers = config.get('task_tokenizers')
+    if isinstance(tokenizers, Mapping):  # else it is refused below
+        # The size of a task's language model may stand in the parameters alone.
+        config['task_tokenizers'] = {
+            name: spec for name, spec in tokenizers.items()
+            if not isinstance(spec, Mapping) or spec.get('name') != 'LanguageTokenizer'}
+    return build_module(config), released.read_example_batch(root)
 
 
 def _image_inputs(
