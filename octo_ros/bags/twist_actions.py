@@ -10,6 +10,7 @@ import numpy as np
 
 from octo_ros.array_typing import Float
 from octo_ros.data.grippers import beyond_ends
+from octo_ros.data.grippers import to_policy
 from octo_ros.policy.poses import angles_of_vector
 from octo_ros.policy.profile import GripperParams
 from octo_ros.policy.profile import RobotProfile
@@ -26,9 +27,7 @@ Step = tuple[int, Float[np.ndarray, 'ad']]
 
 def gripper_number(command: float, params: GripperParams) -> float:
     """Returns the action's number of a command, 0 to 1 between closed and open; not clipped."""
-    span = params.open_value - params.closed_value
-    opening = (command - params.closed_value) / span if span else command
-    return opening if params.open_is_one else 1.0 - opening
+    return to_policy(command, (params.closed_value, params.open_value), params)
 
 
 def _units_fault(command: float, params: GripperParams) -> str:

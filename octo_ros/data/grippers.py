@@ -6,6 +6,7 @@ go with twists and poses, are read by the profile's `closed_value` and `open_val
 """
 
 import dataclasses
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from octo_ros.errors import ParameterError
 from octo_ros.policy.profile import GripperParams
 from octo_ros.policy.profile import RobotProfile
 
+_Numbers = TypeVar('_Numbers', float, np.ndarray)
 _TOLERANCE = 0.2  # leaders and their calibration are off by as much; no other unit comes so close
 _MUCH, _HALF = 2.0, 0.5
 _MOVES = 0.015  # a gripper that changes by less, in whatever unit, stands still
@@ -75,11 +77,9 @@ class Grippers:
         """Returns the actions with their grippers in the policy's units, not clipped."""
         if self.ends is None or self.commanded:
             return actions
-        closed, opened = self.ends
         found = actions.copy()
         for index in self.params.indices:
-            opening = (actions[:, index] - closed) / (opened - closed)
-            found[:, index] = opening if self.params.open_is_one else 1.0 - opening
+            found[:, index] = to_policy(actions[:, index], self.ends, self.params)
         return found
 
     def clipped(self, actions: Float[np.ndarray, 't ad']) -> Float[np.ndarray, 't ad']:
@@ -130,8 +130,7 @@ class Grippers:
         closed, opened = self.ends or (0.0, 1.0)
         if abs(opened - closed) <= _MUCH:
             return False
-        opening = values if self.params.open_is_one else 1.0 - values
-        recorded = closed + opening * (opened - closed)
+        recorded = to_recorded(values, (closed, opened), self.params)
         low, high = float(recorded.min()), float(recorded.max())
         return high - low > _HALF and not (beyond_ends(low) or beyond_ends(high))
 
@@ -144,13 +143,33 @@ class Grippers:
             closed, opened = self.params.closed_value, self.params.open_value
             how = (f" as the robot profile's gripper.closed_value {closed:g} and "
                    f'gripper.open_value {opened:g} scale its commands')
-            opening = values if self.params.open_is_one else 1.0 - values
-            values = closed + opening * ((opened - closed) or 1.0)
+            values = to_recorded(values, (closed, opened), self.params)
         low, high = f'{values.min():.3g}', f'{values.max():.3g}'
         # One that stands still tells of one end at most; the option wants two that differ.
         example = f' (such as {low} {high})' if low != high else ''
         return (f'{how}, and {text}; --gripper-range CLOSED OPEN, with its numbers for both'
                 f'{example}, scales it')
+
+
+def to_policy(value: _Numbers, ends: tuple[float, float], params: GripperParams) -> _Numbers:
+    """Returns the policy's numbers of recorded ones, not clipped.
+
+    Args:
+        value: recorded.
+        ends: recorded numbers for fully closed and fully open; where they are one, nothing is
+            scaled.
+        params: of the robot's profile.
+    """
+    closed, opened = ends
+    opening = (value - closed) / (opened - closed) if opened != closed else value
+    return opening if params.open_is_one else 1.0 - opening
+
+
+def to_recorded(number: _Numbers, ends: tuple[float, float], params: GripperParams) -> _Numbers:
+    """Returns what was recorded for the policy's numbers; see `to_policy`."""
+    closed, opened = ends
+    opening = number if params.open_is_one else 1.0 - number
+    return closed + opening * ((opened - closed) or 1.0)
 
 
 def beyond_ends(number: float) -> bool:
